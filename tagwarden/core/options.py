@@ -1,0 +1,64 @@
+"""Typed options of a site and of a connection, stored as JSON, edited by page and command line.
+
+A stored option that this version does not know is kept and ignored, so that a downgrade loses nothing.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from tagwarden.core.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class SiteOptions:
+    """Choices of a site's owner."""
+
+    create_members_on_refresh: bool = False  # updateuser and batchsync make members of unknown contacts
+
+
+@dataclass(frozen=True)
+class ConnectionOptions:
+    """Choices for one connection."""
+
+    release_delay: int = 300  # seconds from the first batchsync call to the first read
+    repeat_window: int = 0  # seconds in which an equal call counts as the same one
+    parallel: int = 4  # calls to the CRM at a time
+
+
+Options = TypeVar("Options", SiteOptions, ConnectionOptions)
+
+_LIMITS = {"release_delay": (0, 3600), "repeat_window": (0, 86_400), "parallel": (1, 32)}
+
+
+def _read(name: str, kind: type, text: str) -> object:
+    if kind is bool:
+        if text.lower() not in {"yes", "no", "true", "false", "on", "off"}:
+            raise SettingsError(f"{name} must be yes or no, not “{text}”.")
+        return text.lower() in {"yes", "true", "on"}
+    low, high = _LIMITS[name]
+    try:
+        number = int(text)
+    except ValueError as error:
+        raise SettingsError(f"{name} must be a whole number, not “{text}”.") from error
+    if not low <= number <= high:
+        raise SettingsError(f"{name} must lie between {low} and {high}.")
+    return number
+
+
+def load(kind: type[Options], stored: str) -> Options:
+    """The options in a stored JSON text; defaults where it is silent."""
+    known = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{name: value for name, value in json.loads(stored or "{}").items() if name in known})
+
+
+def change(kind: type[Options], stored: str, changes: dict[str, str]) -> str:
+    """The stored JSON text with these changes. Raises SettingsError with a sentence on a bad name or value."""
+    hints = get_type_hints(kind)
+    content: dict[str, Any] = json.loads(stored or "{}")
+    for name, text in changes.items():
+        if name not in hints:
+            raise SettingsError(f"There is no option {name}. Known are {', '.join(sorted(hints))}.")
+        content[name] = _read(name, hints[name], text)
+    return json.dumps(content, sort_keys=True)

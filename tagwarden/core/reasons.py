@@ -1,0 +1,198 @@
+"""The closed list of reason codes, each with one sentence that says what happened and one that says what to do.
+
+Braces are filled from a finding's detail; a value that is missing shows as an ellipsis, so that a sentence can
+always be made. Log, pages, command line and docs/troubleshooting.md all read from here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """`title`: what happened. `help`: what to do, or what happens next by itself."""
+
+    title: str
+    help: str
+
+
+class _Gaps(dict[str, object]):
+    def __missing__(self, key: str) -> str:
+        return "…"
+
+
+REASONS: dict[str, Reason] = {
+    # At the door: the call itself.
+    "contact-id-missing": Reason(
+        "The call carries no contact id.",
+        "Add the contact id to the webhook: in the form as contactId, or as the whole body.",
+    ),
+    "contact-id-unresolved": Reason(
+        "The contact id arrived as {value}: the CRM didn't fill it in.",
+        "Put the merge field in from the CRM's own list of fields, not typed by hand.",
+    ),
+    "contact-id-malformed": Reason(
+        "“{value}” is not a contact id of this CRM.",
+        "Send the contact's own id, not an e-mail address or a name.",
+    ),
+    "too-many-contacts": Reason(
+        "The call names {count} contacts; a call may name at most 1,000.",
+        "Send them in several calls.",
+    ),
+    "body-unreadable": Reason(
+        "The body of the call can't be read: {why}.",
+        "Send a form or JSON. The call is kept as it came.",
+    ),
+    "parameter-missing": Reason(
+        "The parameter {parameter} is missing.",
+        "Add &{parameter}=… to the webhook's address.",
+    ),
+    "parameter-not-a-number": Reason(
+        "The parameter {parameter} is “{value}”, which is not a whole number.",
+        "Put the number itself into the webhook's address, for example &{parameter}=3.",
+    ),
+    "parameter-out-of-range": Reason(
+        "The parameter {parameter} is {value}, which lies outside {range}.",
+        "Change the number in the webhook's address.",
+    ),
+    "operation-unknown": Reason(
+        "There is no command {spelled}.",
+        "Did you mean {nearest}? Change the word in the webhook's address.",
+    ),
+    "operation-misspelled": Reason(
+        "The command is spelled {spelled}. It should be {nearest}.",
+        "Change the word in the webhook's address, then redeliver this call with {nearest}.",
+    ),
+    "operation-missing": Reason(
+        "The call has a secret but names no command.",
+        "The address must hold ?aal_<command>=<secret>, for example ?aal_updateuser=…",
+    ),
+    "operation-ambiguous": Reason(
+        "The call names several commands: {words}.",
+        "Send one command a call.",
+    ),
+    "handshake-wrong": Reason(
+        "The secret in the webhook's address is wrong, or not allowed to run this command.",
+        "Copy the webhook's address again from Tagwarden and paste it into the CRM.",
+    ),
+    "method-not-allowed": Reason(
+        "The call came as {method}; webhooks are taken as POST.",
+        "Choose POST in the CRM, or allow GET for this secret.",
+    ),
+    "too-large": Reason(
+        "The call is larger than 64 KiB.",
+        "Send less: the contact id is enough.",
+    ),
+    "encoding-not-supported": Reason(
+        "The body is packed as {encoding}, which can't be unpacked here.",
+        "Send it unpacked, or packed with gzip.",
+    ),
+    "not-stored": Reason(
+        "The call could not be put on disk in time.",
+        "Send it again. If this goes on, look at the server's disk.",
+    ),
+    "body-stopped": Reason(
+        "The call's body stopped arriving.",
+        "Send it again.",
+    ),
+    # Members and contacts.
+    "not-a-member": Reason(
+        "This contact isn't a member here, so there was nothing to refresh.",
+        "If this person should be a member, call genpass first, or import the contact.",
+    ),
+    "contact-not-found": Reason(
+        "{crm} has no contact {contact}.",
+        "Look whether the contact was deleted or merged in {crm}. Nothing was taken away here.",
+    ),
+    "contact-deleted": Reason(
+        "The contact was deleted in {crm}.",
+        "Access stays as it is until you decide.",
+    ),
+    "email-conflict": Reason(
+        "Two contacts have the e-mail {email}.",
+        "Merge them in the CRM, or keep both and give one another address.",
+    ),
+    "email-missing": Reason(
+        "The contact has no e-mail address in {crm}, so no account can be made.",
+        "Add the address in {crm}, then redeliver.",
+    ),
+    "tags-missing": Reason(
+        "{crm}'s answer came without tags, so nothing was taken away.",
+        "We ask again by ourselves. If this goes on, ask {crm}'s support.",
+    ),
+    "row-missing": Reason(
+        "{crm}'s list left this contact out, so nothing was taken away.",
+        "We ask for the contact alone.",
+    ),
+    # The road.
+    "crm-settling": Reason(
+        "Waiting for {crm} to settle: its lists show changes late.",
+        "We read the contact again at {until}. New tags are in already; none is taken away before then.",
+    ),
+    "crm-paused": Reason(
+        "{crm} asked for a pause.",
+        "We go on by ourselves when it is over.",
+    ),
+    "crm-overloaded": Reason(
+        "{crm} was overloaded (it answered {status}).",
+        "We try again by ourselves.",
+    ),
+    "crm-unreachable": Reason(
+        "{crm} didn't answer: {why}.",
+        "We try again by ourselves.",
+    ),
+    "crm-answer-broken": Reason(
+        "{crm}'s answer was cut off or can't be read.",
+        "We try again by ourselves.",
+    ),
+    "crm-key-refused": Reason(
+        "{crm} refused our key.",
+        "Give this connection a new key, then redeliver.",
+    ),
+    "crm-tag-missing": Reason(
+        "The tag {tag} is gone from {crm}.",
+        "Choose another tag or make it again in {crm}, then redeliver.",
+    ),
+    "crm-field-missing": Reason(
+        "The field “{field}” is gone from {crm}.",
+        "Choose another field or make it again in {crm}, then redeliver.",
+    ),
+    "crm-refused": Reason(
+        "{crm} refused the request (it answered {status}).",
+        "Look at the call's details; if the cause is gone, redeliver.",
+    ),
+    "sibling-not-done": Reason(
+        "It waits for another step, which was given up.",
+        "Redeliver the step before it.",
+    ),
+    "worker-died": Reason(
+        "The server stopped three times while this job was in hand.",
+        "Redeliver it once. If it happens again, report it with this delivery's number.",
+    ),
+    "internal-error": Reason(
+        "Tagwarden made a mistake here ({error}).",
+        "We try again by ourselves. If it stays, report it with this delivery's number.",
+    ),
+    "connection-off": Reason(
+        "The connection this call belongs to is switched off.",
+        "Switch it on again, then redeliver.",
+    ),
+    "hook-not-understood": Reason(
+        "{crm}'s hooks are not understood by this version.",
+        "The call is kept. Redeliver it after an upgrade.",
+    ),
+    "signature-wrong": Reason(
+        "The call's signature doesn't fit, so it may not come from {crm}.",
+        "Make the hook again from the connection's page.",
+    ),
+}
+
+
+def title(code: str, detail: Mapping[str, object] | None = None) -> str:
+    """What happened, as a sentence."""
+    return REASONS[code].title.format_map(_Gaps(detail or {}))
+
+
+def advice(code: str, detail: Mapping[str, object] | None = None) -> str:
+    """What to do, as a sentence."""
+    return REASONS[code].help.format_map(_Gaps(detail or {}))
