@@ -1,0 +1,3 @@
+def test_people(alice, bob, charlie, connection):
+    assert alice.site != charlie.site
+    assert bob.contacts.get().connection == connection
