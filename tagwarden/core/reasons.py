@@ -35,6 +35,10 @@ REASONS: dict[str, Reason] = {
         "“{value}” is not a contact id of this CRM.",
         "Send the contact's own id, not an e-mail address or a name.",
     ),
+    "contact-id-empty": Reason(
+        "The contact id arrived empty, in {where}.",
+        "Choose the contact's id from the CRM's own list of fields; an empty field of that name was sent.",
+    ),
     "too-many-contacts": Reason(
         "The call names {count} contacts; a call may name at most 1,000.",
         "Send them in several calls.",
@@ -54,6 +58,10 @@ REASONS: dict[str, Reason] = {
     "parameter-out-of-range": Reason(
         "The parameter {parameter} is {value}, which lies outside {range}.",
         "Change the number in the webhook's address.",
+    ),
+    "parameter-too-long": Reason(
+        "The parameter {parameter} is longer than 200 characters.",
+        "Choose a shorter text in the webhook's address.",
     ),
     "operation-unknown": Reason(
         "There is no command {spelled}.",
@@ -82,6 +90,10 @@ REASONS: dict[str, Reason] = {
     "too-large": Reason(
         "The call is larger than 64 KiB.",
         "Send less: the contact id is enough.",
+    ),
+    "head-too-large": Reason(
+        "The call's address or headers are too long.",
+        "Keep the webhook's address under 8 KiB; send long values in the body.",
     ),
     "encoding-not-supported": Reason(
         "The body is packed as {encoding}, which can't be unpacked here.",
