@@ -1,4 +1,4 @@
-"""The admin API, for tests and demos: settings and faults, counters, the write log, contacts, tags for all, firing."""
+"""The admin API, for tests and demos: settings, counters, write log, contacts, tags for all, firing."""
 
 import sqlite3
 from dataclasses import asdict

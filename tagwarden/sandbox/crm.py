@@ -1,5 +1,6 @@
-"""The sandbox CRM: a pretend CRM with a server and a file of its own, so that everything can be tried without an
-account anywhere. Also `python -m tagwarden.sandbox.crm --port N --file F --contacts N --webhook-url U`.
+"""The sandbox CRM: a pretend CRM with a server and a file of its own, to try all with no account anywhere.
+
+Also `python -m tagwarden.sandbox.crm --port N --file F --contacts N --webhook-url U`.
 """
 
 import argparse
@@ -24,10 +25,11 @@ _log = logging.getLogger(__name__)
 def make_app(state: State, key: str = DEFAULT_KEY) -> web.Application:
     """The whole server over that state, which it closes when it stops."""
     behaviour, firings = Behaviour(state), Firings(state)
-    app = web.Application(middlewares=[guard], client_max_size=32 * 1024 * 1024)
+    pages = Pages(state, behaviour, firings)
+    app = web.Application(middlewares=[guard, pages.framed], client_max_size=32 * 1024 * 1024)
     app.add_subapp("/api/", Api(state, behaviour, key).app())
     app.add_subapp("/admin/", Admin(state, behaviour, firings).app())
-    app.add_routes(Pages(state, behaviour, firings).routes())
+    app.add_routes(pages.routes())
 
     async def stop_firing(_: web.Application) -> None:
         await firings.stop()
@@ -45,9 +47,9 @@ def serve(
 ) -> None:
     """Serves until SIGTERM or SIGINT.
 
-    `host`: a loopback address, since the admin API has no log-in. `contacts`: how many invented ones to make in
-    all; those in the file count. `webhook_url`: what the page for firing offers. Raises SettingsError with a
-    sentence if host or port can't be used.
+    `host`: a loopback address, since the admin API has no log-in. `contacts`: how many invented ones to make
+    in all; those in the file count. `webhook_url`: what the page for firing offers. Raises SettingsError with
+    a sentence if host or port can't be used.
     """
     if not is_loopback(host):
         raise SettingsError(f"The sandbox CRM listens on this machine only, not on {host}. Use 127.0.0.1.")

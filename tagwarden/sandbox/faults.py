@@ -1,7 +1,7 @@
 """How the sandbox CRM behaves now: its settings, its rate limit, and the faults it is told to make.
 
-Refused before the work: 429, 503. Answer lost: cut (the work is done), reset and timeout (done or not, by chance,
-as in life). Answer wrong though it says 200: missing-rows, missing-tags.
+Refused before the work: 429, 503. Answer lost: cut (the work is done), reset and timeout (done or not, by
+chance, as in life). Answer wrong though it says 200: missing-rows, missing-tags.
 """
 
 import asyncio
@@ -24,12 +24,13 @@ from tagwarden.sandbox.state import FRESH, State
 KINDS = ("429", "503", "timeout", "cut", "reset", "missing-rows", "missing-tags")
 READS = ("by_id", "bulk", "list", "other")
 HANG_SECONDS = 60
-_LIMITS: dict[str, tuple[type, float, float]] = {
-    "latency_ms": (int, 0, 60_000),
-    "rate_limit": (int, 1, 100_000),
-    "lag_seconds": (float, 0, 86_400),
-    "fault_rate": (float, 0, 1),
-    "seed": (int, 0, 2**31),
+# Name → whole number or not, least, most.
+_LIMITS: dict[str, tuple[bool, float, float]] = {
+    "latency_ms": (True, 0, 60_000),
+    "rate_limit": (True, 1, 100_000),
+    "lag_seconds": (False, 0, 86_400),
+    "fault_rate": (False, 0, 1),
+    "seed": (True, 0, 2**31),
 }
 
 
@@ -63,13 +64,11 @@ def changed(settings: Settings, changes: Mapping[str, object]) -> Settings:
 
 
 def _number(name: str, value: object) -> float:
-    kind, low, high = _LIMITS[name]
-    whole = type(value) is int
-    if not whole and (kind is int or type(value) is not float) or not low <= value <= high:  # type: ignore[operator]  # a number by now
-        raise ValueError(
-            f"“{name}” must be a {'whole ' if kind is int else ''}number from {low:g} to {high:g}."
-        )
-    return value  # type: ignore[return-value]  # a number by now
+    whole, low, high = _LIMITS[name]
+    kinds = {int} if whole else {int, float}
+    if isinstance(value, int | float) and type(value) in kinds and low <= value <= high:
+        return value
+    raise ValueError(f"“{name}” must be a {'whole ' if whole else ''}number from {low:g} to {high:g}.")
 
 
 class Bucket:
@@ -114,7 +113,7 @@ class Behaviour:
         self.chance = random.Random(settings.seed)
 
     def change(self, changes: Mapping[str, object]) -> None:
-        """Takes over settings; the rate limit and the chance of faults start anew. Raises ValueError with a sentence."""
+        """Takes over settings; bucket and chance start anew. Raises ValueError with a sentence."""
         self._apply(changed(self.settings, changes))
         self._state.remember("settings", json.dumps(asdict(self.settings)))
 
@@ -164,7 +163,8 @@ def _fits(fault: str, kind: str) -> bool:
 
 def overloaded() -> web.Response:
     """What a CRM's load balancer says: HTML, whatever was asked for."""
-    page = "<html><head><title>503 Service Temporarily Unavailable</title></head><body><h1>503</h1></body></html>"
+    title = "503 Service Temporarily Unavailable"
+    page = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
     return web.Response(status=503, text=page, content_type="text/html")
 
 

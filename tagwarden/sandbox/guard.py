@@ -1,7 +1,7 @@
 """What every route shares: refusals, reading a body, and who may speak to this server at all.
 
-There is no log-in, so two checks keep a web page of somebody else from using the visitor's browser against it:
-the Host must be a loopback name (no rebinding of names), and a write must not come from another origin.
+There is no log-in, so two checks keep a web page of somebody else from using the visitor's browser against
+it: the Host must be a loopback name (no rebinding of names), and a write must not come from another origin.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 import random
 import unicodedata
-from dataclasses import dataclass
+from typing import Any
 
 TAGS = (
     "Course_Access",
@@ -16,7 +16,7 @@ TAGS = (
 )
 FIELDS = ("Password", "Username", "Points", "Coupon code", "Team seats")
 
-# One line a language: first names | last names. A name in another script carries its Latin form after a colon.
+# One line a language: first names | last names. After a colon: the Latin form of a name in another script.
 _LANGUAGES = """
 Emma Noah Grace Oliver Chloe Liam | Carter Hughes O'Connor Bennett Whitfield Reyes
 Marta João Inês Tiago Beatriz | Oliveira Gonçalves Simões Figueiredo Araújo
@@ -43,17 +43,6 @@ _LATIN = str.maketrans(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody who doesn't exist."""
-
-    email: str
-    first_name: str
-    last_name: str
-    fields: dict[str, str]
-    tags: list[str]
-
-
 def _latin(name: str) -> str:
     plain = name.lower().translate(_LATIN)
     return unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode()
@@ -64,7 +53,7 @@ def _pick(chance: random.Random, names: str) -> tuple[str, str]:
     return shown, _latin(latin or shown)
 
 
-def person(number: int, seed: int = 1) -> Person:
+def person(number: int, seed: int = 1) -> dict[str, Any]:
     """The person of that number: name, an e-mail address no other number has, some tags and points."""
     chance = random.Random(f"{seed}:{number}")
     first_names, _, last_names = chance.choice(_LANGUAGES).partition("|")
@@ -73,4 +62,10 @@ def person(number: int, seed: int = 1) -> Person:
     domain = chance.choice(("example.com", "example.net", "example.org"))
     tags = chance.sample(TAGS[1:], chance.randint(0, 3))
     fields = {"Points": str(chance.randrange(0, 200, 10))} if chance.random() < 0.5 else {}
-    return Person(f"{first_latin}.{last_latin}.{number}@{domain}", first, last, fields, [TAGS[0], *tags])
+    return {
+        "email": f"{first_latin}.{last_latin}.{number}@{domain}",
+        "first_name": first,
+        "last_name": last,
+        "fields": fields,
+        "tags": [TAGS[0], *tags],
+    }

@@ -36,6 +36,8 @@ create index if not exists writes_contact on writes (contact, at);
 create table if not exists remembered (name text primary key, value text not null);
 """
 _VISIBLE = "created <= :seen and (deleted is null or deleted > :seen)"
+_TAGS_OF = "contact_tags join tags on tags.id = tag"
+_FIELDS_OF = "contact_fields join fields on fields.id = field"
 _GIVEN = "(select value from json_each(:ids))"
 
 
@@ -93,7 +95,7 @@ class State:
             where += " and email = :email collate nocase"
         if search:
             where += " and (id = :search or email like :part or first_name || ' ' || last_name like :part"
-            where += " or id in (select contact from contact_tags join tags on tags.id = tag where name like :part))"
+            where += f" or id in (select contact from {_TAGS_OF} where name like :part))"
         total = self._db.execute(f"select count(*) from contacts where {where}", given).fetchone()[0]
         slice_ = {"limit": per_page, "offset": (number - 1) * per_page}
         query = f"select * from contacts where {where} order by id limit :limit offset :offset"
@@ -104,11 +106,11 @@ class State:
         blank = {field["label"]: "" for field in self.fields()}
         tags: dict[int, dict[int, str]] = {row["id"]: {} for row in rows}
         fields = {row["id"]: dict(blank) for row in rows}
-        query = f"select contact, tag, name from contact_tags join tags on tags.id = tag where contact in {_GIVEN}"
+        query = f"select contact, tag, name from {_TAGS_OF} where contact in {_GIVEN}"
         for contact, tag, name in self._db.execute(query, given):
             tags[contact][tag] = name
-        query = "select contact, label, value from contact_fields join fields on fields.id = field"
-        for contact, label, value in self._db.execute(f"{query} where contact in {_GIVEN}", given):
+        query = f"select contact, label, value from {_FIELDS_OF} where contact in {_GIVEN}"
+        for contact, label, value in self._db.execute(query, given):
             fields[contact][label] = value
         self._undo(given, tags, fields)
         return [_contact(row, tags[row["id"]], fields[row["id"]], seen) for row in rows]
@@ -128,9 +130,11 @@ class State:
 
     def fill(self, count: int) -> None:
         """Makes invented contacts until `count` have been made in all. They count as a day old."""
-        have = self._db.execute("select coalesce(max(id), 0) from contacts").fetchone()[0]
-        made = [_as_dict(names.person(number)) for number in range(have + 1, count + 1)]
+        made = (names.person(number) for number in range(self._highest() + 1, count + 1))
         self._insert(made, clock.now_ms() - 86_400_000)
+
+    def _highest(self) -> int:
+        return int(self._db.execute("select coalesce(max(id), 0) from contacts").fetchone()[0])
 
     def add_contacts(self, people: Iterable[Mapping[str, Any]], who: str) -> list[int]:
         """Makes contacts; their ids. Raises sqlite3.IntegrityError if a given id is taken."""
@@ -142,12 +146,12 @@ class State:
 
     def add_invented(self, count: int, who: str) -> list[int]:
         """Makes that many invented contacts; their ids."""
-        have = self._db.execute("select coalesce(max(id), 0) from contacts").fetchone()[0]
-        return self.add_contacts((_as_dict(names.person(have + n)) for n in range(1, count + 1)), who)
+        have = self._highest()
+        return self.add_contacts((names.person(have + n) for n in range(1, count + 1)), who)
 
     def _insert(self, people: Iterable[Mapping[str, Any]], at: int) -> list[int]:
         ids: list[int] = []
-        query = "insert into contacts (id, email, first_name, last_name, created, updated) values (?, ?, ?, ?, ?, ?)"
+        query = "insert into contacts (id, email, first_name, last_name, created, updated)"
         with self._db:
             for one in people:
                 values = (
@@ -158,7 +162,7 @@ class State:
                     at,
                     at,
                 )
-                contact = int(self._db.execute(query, values).lastrowid or 0)
+                contact = int(self._db.execute(f"{query} values (?, ?, ?, ?, ?, ?)", values).lastrowid or 0)
                 self._equip(contact, one.get("tags", ()), one.get("fields", {}))
                 ids.append(contact)
         return ids
@@ -218,7 +222,7 @@ class State:
         return bool(self._db.execute(query, {"text": text}).rowcount)
 
     def set_tag(self, tag: Mapping[str, Any], ids: Sequence[int], *, remove: bool, who: str) -> TagChange:
-        """Adds or removes a tag for the given contacts that exist. Every one is logged, also where it changes nothing."""
+        """Adds or removes a tag for those of the contacts that exist. All are logged, changed or not."""
         given = {
             "ids": json.dumps(list(ids)),
             "tag": tag["id"],
@@ -233,8 +237,8 @@ class State:
             log = "insert into writes (at, who, contact, what, subject, detail, changed)"
             log += f" select :at, :who, id, :what, :tag, :name, {has} = :remove {here} order by id"
             self._db.execute(log, given)
-            stamp = f"update contacts set updated = :at where id in {_GIVEN} and deleted is null and {has} = :remove"
-            self._db.execute(stamp, given)
+            stamp = f"update contacts set updated = :at where id in {_GIVEN} and {_VISIBLE}"
+            self._db.execute(f"{stamp} and {has} = :remove", given)
             add = f"insert or ignore into contact_tags select id, :tag {here}"
             drop = f"delete from contact_tags where tag = :tag and contact in (select id {here})"
             changed = self._db.execute(drop if remove else add, given).rowcount
@@ -272,7 +276,7 @@ class State:
         contact: int = 0,
         newest: bool = False,
     ) -> list[dict[str, Any]]:
-        """Writes with an id between `after` and `before`, oldest or newest first. Values of fields are left out."""
+        """Writes with an id between `after` and `before`, oldest or newest first, without field values."""
         query = "select id, at, who, contact, what, detail, changed from writes where id > ? and id < ?"
         query += " and contact = ?" if contact else " and ? = 0"
         query += f" order by id {'desc' if newest else 'asc'} limit ?"
@@ -286,10 +290,6 @@ class State:
     def remember(self, name: str, value: str) -> None:
         with self._db:
             self._db.execute("insert or replace into remembered values (?, ?)", (name, value))
-
-
-def _as_dict(person: names.Person) -> dict[str, Any]:
-    return {name: getattr(person, name) for name in ("email", "first_name", "last_name", "fields", "tags")}
 
 
 def _contact(row: sqlite3.Row, tags: dict[int, str], fields: dict[str, str], seen: int) -> dict[str, Any]:
