@@ -88,7 +88,7 @@ def connection(site: Site) -> Connection:
         crm="sandbox",
         name="Sandbox CRM",
         base_url="http://127.0.0.1:9",
-        credentials=keys.encrypt(json.dumps({"key": "sandbox-key"})),
+        credentials=keys.encrypt(json.dumps({"api_key": "sandbox-key"})),
     )
 
 

@@ -1,0 +1,6 @@
+"""`python -m tagwarden`."""
+
+from tagwarden.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Setting up connections: the credentials, the options, and the URL that an owner pastes into the CRM."""
+
+import json
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode, urlsplit
+
+from django.conf import settings
+from django.db import transaction
+
+from tagwarden.accounts import audit
+from tagwarden.accounts.models import Account, Site
+from tagwarden.connections import connect, handshakes
+from tagwarden.connections.models import Connection
+from tagwarden.core import catalogue, options, reasons, wire
+from tagwarden.core.errors import SettingsError
+
+FIRST_HANDSHAKE = "webhooks"
+
+
+def add_connection(
+    site: Site,
+    crm: str,
+    *,
+    name: str,
+    base_url: str,
+    credentials: Mapping[str, str],
+    account: Account | None = None,
+) -> Connection:
+    """A new connection with its first handshake, which is good for all commands.
+
+    `crm`: the adapter's name. `credentials` are kept encrypted; their keys stand in docs/crms/<crm>.md.
+    Raises SettingsError with a sentence if the CRM is unknown or the address is no web address.
+    """
+    label = connect.adapter_class(crm).label
+    with transaction.atomic():
+        connection = Connection.objects.create(
+            site=site,
+            crm=crm,
+            name=name.strip()[:120] or label,
+            base_url=_web_address(base_url),
+            credentials=settings.KEYS.encrypt(json.dumps(dict(credentials))),
+        )
+        audit.note("connection-added", connection.name, site=site, account=account, crm=crm)
+        handshakes.make(connection, FIRST_HANDSHAKE, account=account)
+    return connection
+
+
+def change(
+    connection: Connection,
+    changes: Mapping[str, str],
+    *,
+    credentials: Mapping[str, str] | None = None,
+    account: Account | None = None,
+) -> None:
+    """Changes a connection, all or nothing.
+
+    `changes`: name, base_url, active, or options of core.options.ConnectionOptions; values as text.
+    `credentials`: new ones in place of the old. Raises SettingsError with a sentence on a bad name or value.
+    """
+    with transaction.atomic():
+        row = Connection.objects.select_for_update().get(pk=connection.pk)
+        for name, text in changes.items():
+            _set(row, name, text)
+        if credentials is not None:
+            row.credentials = settings.KEYS.encrypt(json.dumps(dict(credentials)))
+        row.save()
+        audit.note("connection-changed", row.name, site=row.site, account=account, **changes)
+    connection.refresh_from_db()
+
+
+def _set(row: Connection, name: str, text: str) -> None:
+    if name == "name":
+        row.name = text.strip()[:120] or row.name
+    elif name == "base_url":
+        row.base_url = _web_address(text)
+    elif name == "active":
+        row.active = _yes(text)
+    else:
+        row.options_json = options.change(options.ConnectionOptions, row.options_json, {name: text})
+
+
+def webhook_url(connection: Connection, word: str, params: Mapping[str, str], secret: str) -> str:
+    """The URL to paste into the CRM.
+
+    `word`: the command, with or without `aal_`. `params`: as text, under their documented names.
+    Raises SettingsError with the door's own sentence if a call to it would not be understood.
+    """
+    word = word.lower().removeprefix("aal_")
+    query = f"aal_{quote(word)}={quote(secret, safe='')}"
+    if params:
+        query += f"&{urlencode(dict(params), quote_via=quote)}"
+    call = wire.understand(query=query, headers={}, body=b"contactId=1", words=commands())
+    if call.finding:
+        code, detail = call.finding.reason, call.finding.detail
+        raise SettingsError(f"{reasons.title(code, detail)} {reasons.advice(code, detail)}")
+    _all_known(word, params)
+    return f"{connection.site.public_url.rstrip('/')}/?{query}"
+
+
+def commands() -> dict[str, Mapping[str, wire.Param]]:
+    """The commands there are: wire word → its parameters."""
+    return {word: module.PARAMS for word, module in catalogue.listed("tagwarden.operations").items()}
+
+
+def hints(connection: Connection) -> list[str]:
+    """What to do with a webhook's address in that CRM, a sentence a line."""
+    label = connect.adapter_class(connection.crm).label
+    return [f"In {label}, send a POST to this address, with the contact's id as contactId."]
+
+
+def _all_known(word: str, params: Mapping[str, str]) -> None:
+    known = commands()[word]
+    for name in params:
+        if name.lower() not in {other.lower() for other in known}:
+            takes = f"It takes {', '.join(known)}." if known else "It takes none."
+            raise SettingsError(f"{word} has no parameter {name}. {takes}")
+
+
+def _yes(text: str) -> bool:
+    if text.lower() not in {"yes", "no"}:
+        raise SettingsError(f"active must be yes or no, not “{text}”.")
+    return text.lower() == "yes"
+
+
+def _web_address(text: str) -> str:
+    """The address without a slash at its end; an empty one means the CRM's usual address."""
+    text = text.strip().rstrip("/")
+    parts = urlsplit(text)
+    if text and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        raise SettingsError(f"“{text}” is no web address. It must start with https://.")
+    if parts.username or parts.password:
+        raise SettingsError("The address holds a password. Put it into the credentials file instead.")
+    return text
