@@ -130,11 +130,7 @@ class Pages:
         tag, _ = self._state.make_tag(text_of(form, "tag"), "page")
         remove = form.get("act") == "remove"
         changed = self._state.set_tag(tag, ids, remove=remove, who="page").changed
-        did = f"{'Removed' if remove else 'Added'} the tag “{tag['name']}”"
-        return self._back(
-            f"/contacts/{one}" if one else "/",
-            f"{did} for {changed:,} {'contact' if changed == 1 else 'contacts'}. No webhook was fired.",
-        )
+        return self._back(f"/contacts/{one}" if one else "/", _tagged(tag["name"], remove, changed))
 
     def _who(self, form: Mapping[str, Any]) -> tuple[str, list[int]]:
         one = form.get("contact", "")
@@ -189,6 +185,13 @@ class Pages:
         except ValueError as error:
             raise Refusal(400, "bad_setting", help=f"The settings were not saved. {error}") from error
         return self._back("/settings", "Saved the settings.")
+
+
+def _tagged(name: str, remove: bool, changed: int) -> str:
+    if not changed:
+        return f"Nothing changed: the tag “{name}” was {'not there' if remove else 'there already'}."
+    did = "Removed" if remove else "Added"
+    return f"{did} the tag “{name}” for {changed:,} contact{'s' * (changed > 1)}. No webhook was fired."
 
 
 async def _form(request: web.Request) -> dict[str, Any]:

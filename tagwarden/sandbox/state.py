@@ -212,7 +212,8 @@ class State:
             new = self._add(table, column, text)
             query = f"select id, {column} from {table} where {column} = ?"
             row = dict(self._db.execute(query, (text,)).fetchone())
-            self._log([(clock.now_ms(), who, None, what, row["id"], text, None, int(new))])
+            if new:
+                self._log([(clock.now_ms(), who, None, what, row["id"], text, None, 1)])
         return row, new
 
     def _add(self, table: str, column: str, text: str) -> bool:
