@@ -23,13 +23,12 @@ class ConnectionOptions:
     """Choices for one connection."""
 
     release_delay: int = 300  # seconds from the first batchsync call to the first read
-    repeat_window: int = 0  # seconds in which an equal call counts as the same one
     parallel: int = 4  # calls to the CRM at a time
 
 
 Options = TypeVar("Options", SiteOptions, ConnectionOptions)
 
-_LIMITS = {"release_delay": (0, 3600), "repeat_window": (0, 86_400), "parallel": (1, 32)}
+_LIMITS = {"release_delay": (0, 3600), "parallel": (1, 32)}
 
 
 def _read(name: str, kind: type, text: str) -> object:

@@ -112,7 +112,6 @@ class Job(models.Model):
     tries = models.SmallIntegerField(default=0)
     crashes = models.SmallIntegerField(default=0)
     release = models.BigIntegerField(null=True)
-    repeat_of = models.BigIntegerField(null=True)
     finished = Instant(null=True)
 
     objects = OfSite.as_manager()
@@ -209,7 +208,7 @@ class SpoolPosition(models.Model):
 
     spool = models.CharField(max_length=36, primary_key=True)
     segment = models.CharField(max_length=40)
-    row = models.BigIntegerField()
+    line = models.BigIntegerField()
     moved = Instant()
 
 

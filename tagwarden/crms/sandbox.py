@@ -1,0 +1,116 @@
+"""The sandbox CRM that comes in the box (docs/sandbox.md). It is reached over HTTP like any vendor."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from tagwarden.core.errors import NeedsSetting, Permanent
+from tagwarden.core.outcome import CrmTag, Snapshot
+from tagwarden.crms import base
+
+
+class Crm(base.Crm):
+    """Credentials: {"api_key": "…"}."""
+
+    label = "Sandbox CRM"
+    bulk_lag = timedelta(seconds=2)  # its lists may run this far behind, where lag is switched on
+
+    def headers(self, credentials: Mapping[str, str]) -> dict[str, str]:
+        return {"Authorization": f"Bearer {credentials.get('api_key', '')}"}
+
+    def check(self) -> str:
+        _, answer = self.ask("GET", "/api/ping", what="Try the key")
+        return str(answer["account"])
+
+    def contact(self, contact: str) -> Snapshot:
+        moments = base.began(self.one_lag)
+        try:
+            call, answer = self.ask("GET", f"/api/contacts/{contact}", what="Read the contact")
+        except Permanent as error:
+            raise self._named(error, contact=contact) from error
+        snapshot = _snapshot(answer["contact"], moments)
+        call.found = _found(snapshot)
+        return snapshot
+
+    def contacts(self, contacts: Sequence[str]) -> dict[str, Snapshot]:
+        moments = base.began(self.bulk_lag)
+        call, answer = self.ask(
+            "GET", "/api/contacts", what=_together(len(contacts)), params={"ids": ",".join(contacts)}
+        )
+        snapshots = [_snapshot(row, moments) for row in answer["contacts"]]
+        call.found = f"{len(snapshots)} found"
+        return {snapshot.contact: snapshot for snapshot in snapshots}
+
+    def everybody(self) -> Iterator[list[Snapshot]]:
+        page, pages = 1, 1
+        while page <= pages:
+            moments = base.began(self.bulk_lag)
+            _, answer = self.ask(
+                "GET", "/api/contacts", what="Read the list of contacts", params={"page": page, "per_page": 100}
+            )
+            pages = answer["pages"]
+            yield [_snapshot(row, moments) for row in answer["contacts"]]
+            page += 1
+
+    def tag(self, name: str) -> CrmTag:
+        _, answer = self.ask("POST", "/api/tags", what=f"Look up the tag {name}", json={"name": name})
+        return CrmTag(str(answer["tag"]["id"]), answer["tag"]["name"])
+
+    def add_tag(self, tag: str, contacts: Sequence[str]) -> set[str]:
+        return self._write_tag("POST", tag, contacts, f"Add the tag for {len(contacts)}")
+
+    def remove_tag(self, tag: str, contacts: Sequence[str]) -> set[str]:
+        return self._write_tag("DELETE", tag, contacts, f"Take the tag off {len(contacts)}")
+
+    def _write_tag(self, method: str, tag: str, contacts: Sequence[str], what: str) -> set[str]:
+        ids = [int(contact) for contact in contacts]
+        try:
+            _, answer = self.ask(method, f"/api/tags/{tag}/contacts", what=what, json={"ids": ids})
+        except Permanent as error:
+            raise self._named(error, tag=tag) from error
+        return {str(contact) for contact in answer["done"]}
+
+    def set_fields(self, contact: str, values: Mapping[str, str]) -> None:
+        path, what = f"/api/contacts/{contact}/fields", f"Write {', '.join(values)}"
+        try:
+            self.ask("PUT", path, what=what, json={"fields": dict(values)})
+        except Permanent as error:
+            raise self._named(error, contact=contact) from error
+
+    def _named(self, error: Permanent, **detail: object) -> Permanent | NeedsSetting:
+        """The sandbox's own error words as reason codes."""
+        body = error.detail.get("body")
+        words = body if isinstance(body, dict) else {}
+        match words.get("error"):
+            case "contact_not_found":
+                return Permanent("contact-not-found", crm=self.label, **detail)
+            case "tag_not_found":
+                return NeedsSetting("crm-tag-missing", crm=self.label, **detail)
+            case "field_not_found":
+                return NeedsSetting("crm-field-missing", crm=self.label, field=words.get("label"), **detail)
+        return error
+
+
+def _together(contacts: int) -> str:
+    return "Read the contact" if contacts == 1 else f"Read {contacts} contacts together"
+
+
+def _found(snapshot: Snapshot) -> str:
+    if snapshot.tags is None:
+        return "The answer came without tags"
+    name = f"{snapshot.first_name} {snapshot.last_name}".strip() or snapshot.email
+    tags = "1 tag" if len(snapshot.tags) == 1 else f"{len(snapshot.tags)} tags"
+    return f"Found {name} with {tags}"
+
+
+def _snapshot(row: Mapping[str, Any], moments: Mapping[str, Any]) -> Snapshot:
+    tags = row.get("tags")
+    return Snapshot(
+        contact=str(row["id"]),
+        email=row.get("email", ""),
+        first_name=row.get("first_name", ""),
+        last_name=row.get("last_name", ""),
+        fields=row.get("fields", {}),
+        tags=None if tags is None else frozenset(CrmTag(str(tag["id"]), tag["name"]) for tag in tags),
+        **moments,
+    )

@@ -1,0 +1,403 @@
+"""Lanes under a lease: who drains which, taking jobs, and finishing them.
+
+The other half of the journal's only writer (journal/store.py). A lane is drained by one worker at a time, which
+holds its `token` until `until` by the database's clock. Every transaction that takes or finishes jobs touches the
+lane's row under its token first: no row means that the lease was lost, and the work is dropped.
+"""
+
+import json
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+
+from tagwarden.core import clock
+from tagwarden.journal import sql, store
+
+LEASE_MS = 60_000
+CRASHES_ALLOWED = 3
+HOLDS_UNTIL_TRY = 3  # a job that waits for a retry holds its contact's later ones up to its third retry
+BLOCKED_LOOK_MS = 1_000  # how soon a lane whose due jobs are all held back is looked at again
+
+
+class LeaseLost(Exception):
+    """Another worker drains this lane now. Nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A lane under our lease."""
+
+    id: int
+    site: int
+    connection: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job in hand: its attempt is open. Moments in ms."""
+
+    id: int
+    key: str
+    delivery: str | None
+    root: int | None
+    site: int
+    connection: int
+    contact: str
+    stream: str
+    command: str
+    params: Mapping[str, Any]
+    source: str
+    account: int | None
+    received: int
+    priority: int
+    tries: int
+    crashes: int
+    release: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How one attempt ended.
+
+    `outcome` ends the job; an empty one puts it back to waiting until `due` (ms), and `result` says why:
+    retry, settling or given-back. `children` are added in the same transaction.
+    """
+
+    job: Job
+    result: str
+    outcome: str = ""
+    reason: str = ""
+    detail: Mapping[str, object] = field(default_factory=dict)
+    calls: Sequence[Mapping[str, object]] = ()
+    due: int = 0
+    spends_try: bool = False
+    children: Sequence[store.NewJob] = ()
+
+
+# --- who drains which lane -------------------------------------------------------------------------------------
+
+
+def due_lanes(limit: int = 64) -> list[tuple[int, int, int]]:
+    """(lane, site, connection) of lanes with due work that nobody drains, the longest waiting first."""
+    now_ms = sql.dialect().now_ms
+    return [
+        (lane, site, connection)
+        for lane, site, connection in sql.rows(
+            "select id, site, connection from journal_lane "
+            f"where next_due <= %s and (token = '' or until < {now_ms}) order by next_due limit %s",
+            (clock.now_ms(), limit),
+        )
+    ]
+
+
+def lease(lane: int, worker: str) -> Lane | None:
+    """Takes the lane for 60 s, or None if somebody else drains it. What a lost lease left open is closed as a crash."""
+    now_ms, token = sql.dialect().now_ms, secrets.token_hex(16)
+    with transaction.atomic():
+        ((before, site, connection),) = sql.rows(
+            "select token, site, connection from journal_lane where id = %s", (lane,)
+        )
+        taken = sql.run(
+            f"update journal_lane set token = %s, worker = %s, until = {now_ms} + %s "
+            f"where id = %s and token = %s and (token = '' or until < {now_ms})",
+            (token, worker, LEASE_MS, lane, before),
+        )
+        if not taken:
+            return None
+        if before:
+            _close_crashed(before)
+    return Lane(lane, site, connection, token)
+
+
+def renew(lanes: Sequence[Lane]) -> set[int]:
+    """Extends the leases that are still ours. Returns those lanes."""
+    d = sql.dialect()
+    tokens = d.values(lane.token for lane in lanes)
+    sql.run(f"update journal_lane set until = {d.now_ms} + %s where {d.among('token')}", (LEASE_MS, tokens))
+    return {lane for (lane,) in sql.rows(f"select id from journal_lane where {d.among('token')}", (tokens,))}
+
+
+def give_back(lane: Lane) -> None:
+    """Ends the lease and writes down when the lane is due next."""
+    with transaction.atomic():
+        held = sql.run("update journal_lane set token = '', until = 0 where id = %s and token = %s", (lane.id, lane.token))
+        if held:
+            sql.run("update journal_lane set next_due = %s where id = %s", (_next_due(lane.id), lane.id))
+
+
+def take_over_all() -> int:
+    """On SQLite there is one worker: at its start every lease is a dead one's. Returns how many there were."""
+    with transaction.atomic():
+        left = sql.rows("select id, token from journal_lane where token <> '' order by id")
+        for lane, token in left:
+            _close_crashed(token)
+            sql.run("update journal_lane set token = '', until = 0, next_due = %s where id = %s", (_next_due(lane), lane))
+    return len(left)
+
+
+def sweep_next_due() -> int:
+    """The minute's sweep: a lane whose waiting work is earlier than its row says is set right. Returns how many."""
+    mended = 0
+    for lane, next_due in sql.rows("select id, next_due from journal_lane where token = ''"):
+        due = _first_due(lane)
+        if due is not None and (next_due is None or next_due > due):
+            mended += sql.run(
+                "update journal_lane set next_due = %s where id = %s and token = '' "
+                "and (next_due is null or next_due > %s)",
+                (due, lane, due),
+            )
+    return mended
+
+
+def _first_due(lane: int) -> int | None:
+    dues = [
+        sql.rows(
+            "select min(due) from journal_job where lane = %s and state = 'waiting' and priority = %s",
+            (lane, priority),
+        )[0][0]
+        for priority in store.PRIORITIES
+    ]
+    return min((due for due in dues if due is not None), default=None)
+
+
+def _next_due(lane: int) -> int | None:
+    """The next moment at which looking is worth it: due jobs that are held back are looked at once a second."""
+    first, now = _first_due(lane), clock.now_ms()
+    return first if first is None or first > now else now + BLOCKED_LOOK_MS
+
+
+def _close_crashed(token: str) -> None:
+    """Attempts left open under a dead lease are crashes: they spend no try, but the third one ends the job."""
+    d, now = sql.dialect(), clock.now_ms()
+    left = [job for (job,) in sql.rows("select job from journal_attempt where token = %s and ended is null", (token,))]
+    if not left:
+        return
+    sql.run(
+        "update journal_attempt set ended = %s, result = 'crash', reason = 'worker-died' "
+        "where token = %s and ended is null",
+        (now, token),
+    )
+    jobs = d.values(left)
+    sql.run(f"update journal_job set crashes = crashes + 1 where {d.among('id')}", (jobs,))
+    given_up = sql.run(
+        "update journal_job set state = 'finished', outcome = 'failed', reason = 'worker-died', finished = %s "
+        f"where {d.among('id')} and crashes >= %s",
+        (now, jobs, CRASHES_ALLOWED),
+    )
+    if given_up:
+        store.restand(left)
+
+
+# --- taking ------------------------------------------------------------------------------------------------------
+
+_COLUMNS = (
+    "j.id, j.key, j.delivery, j.root, j.site, j.connection, j.contact, j.stream, j.command, j.params, j.source, "
+    "j.account, j.received, j.priority, j.tries, j.crashes, j.release"
+)
+# Commands and effects keep the order of their contact, refreshes take no part; a step waits for its sibling.
+_TAKEABLE = (
+    "j.lane = %s and j.state = 'waiting' and j.priority = %s and j.due <= %s "
+    "and not exists (select 1 from journal_attempt a where a.job = j.id and a.ended is null) "
+    "and (j.stream = 'refresh' or j.contact = '' or not exists (select 1 from journal_job e where e.lane = j.lane "
+    "and e.state = 'waiting' and e.contact = j.contact and e.stream = j.stream and e.tries <= %s "
+    "and (e.turn < j.turn or (e.turn = j.turn and e.id < j.id)))) "
+    "and (j.after is null or exists (select 1 from journal_job s where s.key = j.after and s.outcome = 'done')) "
+)
+
+
+def take(
+    lane: Lane, worker: str, *, size: int, busy: Iterable[str] = (), interactive_only: bool = False
+) -> list[Job]:
+    """Takes the most urgent due jobs of one kind, at most `size` contacts, and opens their attempts.
+
+    `busy`: contacts whose read is in flight: their refreshes wait for the next read. Taking one refresh of a contact
+    takes all of them, whatever their due time. A job that saw a crash is taken alone. Raises LeaseLost.
+    """
+    with transaction.atomic():
+        _hold(lane)
+        jobs = _most_urgent(lane, size, sorted(busy), interactive_only)
+        _open_attempts(jobs, lane, worker)
+    return jobs
+
+
+def _hold(lane: Lane) -> None:
+    """Proves, and keeps until the transaction's end, that the lease is ours."""
+    if not sql.run("update journal_lane set token = token where id = %s and token = %s", (lane.id, lane.token)):
+        raise LeaseLost
+
+
+def _most_urgent(lane: Lane, size: int, busy: list[str], interactive_only: bool) -> list[Job]:
+    chosen: list[Job] = []
+    for priority in store.PRIORITIES[:1] if interactive_only else store.PRIORITIES:
+        # Once there is a refresh, the batch goes on into the next class with refreshes only.
+        chosen += _due(lane, priority, 2 * size, busy, refreshes_only=bool(chosen))
+        first = chosen[0] if chosen else None
+        if first and first.crashes:
+            return _with_their_refreshes(lane, [first])
+        chosen = _contacts_at_most(size, [job for job in chosen if first and _goes_with(first, job)])
+        if len(chosen) >= size or (first and first.stream != "refresh"):
+            break
+    return _with_their_refreshes(lane, chosen)
+
+
+def _contacts_at_most(size: int, jobs: list[Job]) -> list[Job]:
+    """One job a contact, the most urgent; jobs without a contact count each."""
+    firsts: dict[str, Job] = {}
+    for job in jobs:
+        firsts.setdefault(job.contact or job.key, job)
+    return list(firsts.values())[:size]
+
+
+def _goes_with(first: Job, job: Job) -> bool:
+    if first.stream == "refresh":
+        return job.stream == "refresh" and not job.crashes
+    return job.command == first.command and job.params == first.params and not job.crashes
+
+
+def _due(lane: Lane, priority: int, limit: int, busy: list[str], *, refreshes_only: bool) -> list[Job]:
+    d = sql.dialect()
+    kinds = "and j.stream = 'refresh' " if refreshes_only else ""
+    return [
+        _job(row)
+        for row in sql.rows(
+            f"select {_COLUMNS} from journal_job j where {_TAKEABLE} {kinds}"
+            f"and not (j.stream = 'refresh' and {d.among('j.contact')}) order by j.due limit %s",
+            (lane.id, priority, clock.now_ms(), HOLDS_UNTIL_TRY, d.values(busy), limit),
+        )
+    ]
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    return Job(*row[:9], json.loads(row[9]), *row[10:])
+
+
+def _with_their_refreshes(lane: Lane, jobs: list[Job]) -> list[Job]:
+    """One read satisfies all waiting refreshes of its contacts."""
+    if not jobs or jobs[0].stream != "refresh":
+        return jobs
+    d = sql.dialect()
+    return [
+        _job(row)
+        for row in sql.rows(
+            f"select {_COLUMNS} from journal_job j where j.lane = %s and j.state = 'waiting' "
+            f"and j.stream = 'refresh' and {d.among('j.contact')} order by j.id",
+            (lane.id, d.values({job.contact for job in jobs})),
+        )
+    ]
+
+
+def _open_attempts(jobs: list[Job], lane: Lane, worker: str) -> None:
+    now = clock.now_ms()
+    columns = ("job", "token", "worker", "started", "sent", "result", "reason", "detail", "calls")
+    sql.insert(
+        "journal_attempt", columns, [(job.id, lane.token, worker, now, False, "", "", "{}", "[]") for job in jobs]
+    )
+
+
+def mark_sent(lane: Lane, jobs: Sequence[Job]) -> None:
+    """Commits, before an effect's call, that it may have left. Raises LeaseLost."""
+    d = sql.dialect()
+    with transaction.atomic():
+        _hold(lane)
+        sql.run(
+            f"update journal_attempt set sent = %s where {d.among('job')} and ended is null",
+            (True, d.values(job.id for job in jobs)),
+        )
+
+
+# --- finishing ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def outcome_transaction(lane: Lane) -> Iterator[None]:
+    """One transaction for what rules change and what the journal says of it. Raises LeaseLost."""
+    with transaction.atomic():
+        _hold(lane)
+        yield
+
+
+def finish(results: Sequence[Ended]) -> None:
+    """Writes down how attempts ended, within `outcome_transaction`, as its last step."""
+    now = clock.now_ms()
+    sql.update(
+        "journal_attempt",
+        {"job": "bigint", "ended": "bigint", "result": "text", "reason": "text", "detail": "text", "calls": "text"},
+        [(r.job.id, now, r.result, r.reason, store.as_json(r.detail), store.as_json(r.calls)) for r in results],
+        key=("job",),
+        where="t.ended is null",
+    )
+    ended, open_again = [r for r in results if r.outcome], [r for r in results if not r.outcome]
+    _end_jobs(ended, now)
+    _wait_again(open_again)
+    children = [child for result in results for child in result.children]
+    store.add(children)
+    _wake_siblings(ended)
+    in_families = [r.job.id for r in ended if r.job.root is not None or r.children]
+    alone = [r for r in ended if r.job.root is None and not r.children]
+    _count_ended(alone)
+    if in_families:
+        store.restand(in_families)
+
+
+def _end_jobs(ended: list[Ended], now: int) -> None:
+    columns = {"id": "bigint", "state": "text", "outcome": "text", "reason": "text", "detail": "text"}
+    columns |= {"standing": "text", "tries": "int", "finished": "bigint"}
+    sql.update(
+        "journal_job",
+        columns,
+        [
+            (r.job.id, "finished", r.outcome, r.reason, store.as_json(r.detail), _standing(r), _tries(r), now)
+            for r in ended
+        ],
+    )
+
+
+def _standing(result: Ended) -> str:
+    """Of a job on its own; those of families are worked out afterwards, from what the list shows now."""
+    alone = result.job.root is None and not result.children
+    return result.outcome if alone else "waiting"
+
+
+def _tries(result: Ended) -> int:
+    return result.job.tries + (1 if result.spends_try else 0)
+
+
+def _wait_again(results: list[Ended]) -> None:
+    sql.update(
+        "journal_job",
+        {"id": "bigint", "reason": "text", "detail": "text", "tries": "int", "due": "bigint"},
+        [(r.job.id, r.reason, store.as_json(r.detail), _tries(r), r.due) for r in results],
+    )
+
+
+def _wake_siblings(ended: list[Ended]) -> None:
+    """A step that waits for one that ended: goes on if that is done, else is held until somebody mends it."""
+    d = sql.dialect()
+    done = d.values(r.job.key for r in ended if r.outcome == "done" and r.job.root is not None)
+    given_up = d.values(r.job.key for r in ended if r.outcome != "done" and r.job.root is not None)
+    if any(r.job.root is not None for r in ended):
+        sql.run(
+            f"update journal_job set state = 'waiting', reason = '' where {d.among('after')} and state = 'held'",
+            (done,),
+        )
+        sql.run(
+            "update journal_job set state = 'held', reason = 'sibling-not-done' "
+            f"where {d.among('after')} and state = 'waiting'",
+            (given_up,),
+        )
+
+
+def _count_ended(ended: list[Ended]) -> None:
+    changes: Counter[tuple[int, int, int, str, str]] = Counter()
+    for result in ended:
+        job = result.job
+        place = (job.site, job.received // store.HOUR_MS, job.connection, job.command)
+        changes[*place, "waiting"] -= 1
+        changes[*place, result.outcome] += 1
+    store.count(changes)

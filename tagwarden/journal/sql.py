@@ -1,0 +1,50 @@
+"""The cursor of Django's own connection, so that rules (ORM) and journal (SQL) commit together."""
+
+from typing import Any
+
+from django.db import connection
+
+from tagwarden.core.sql import Cursor, Dialect
+
+
+def dialect() -> Dialect:
+    return Dialect(connection.vendor)
+
+
+def cursor() -> Cursor:
+    """A cursor on this thread's connection; the caller has opened the transaction."""
+    opened: Cursor = connection.cursor()
+    return opened
+
+
+def run(sql: str, params: tuple[Any, ...] = ()) -> int:
+    """Carries out one statement. Returns how many rows it touched."""
+    with connection.cursor() as opened:
+        opened.execute(sql, params)
+        return int(opened.rowcount)
+
+
+def rows(sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """All rows of one query."""
+    with connection.cursor() as opened:
+        opened.execute(sql, params)
+        return list(opened.fetchall())
+
+
+def insert(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]]) -> None:
+    """Many rows; those whose unique key is there already are passed over."""
+    with connection.cursor() as opened:
+        dialect().insert(opened, table, columns, values)
+
+
+def update(
+    table: str,
+    columns: dict[str, str],
+    values: list[tuple[Any, ...]],
+    *,
+    key: tuple[str, ...] = ("id",),
+    where: str = "true",
+) -> None:
+    """Many rows, each with values of its own; see core/sql.py."""
+    with connection.cursor() as opened:
+        dialect().update(opened, table, columns, values, key=key, where=where)

@@ -1,0 +1,69 @@
+"""The network step of a refresh: many contacts in the cheapest calls. No database here; runs in a thread."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from tagwarden.core.errors import Permanent, Retryable, TagwardenError
+from tagwarden.core.outcome import Snapshot
+from tagwarden.crms import base
+
+FEW = 3  # up to so many are read one by one, where that shows the present and the bulk read lags
+SINGLE_AT_MOST = 10  # contacts that a bulk read left out are asked for alone, so many a batch
+
+
+@dataclass
+class Fetched:
+    """What a batch of reads brought: a snapshot or an error for each contact, and the calls made."""
+
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    errors: dict[str, TagwardenError] = field(default_factory=dict)
+    shared: list[base.Call] = field(default_factory=list)
+    own: dict[str, list[base.Call]] = field(default_factory=dict)
+
+    def calls(self, contact: str) -> list[dict[str, object]]:
+        """The calls that concerned this contact, as the journal keeps them."""
+        return base.as_rows([*self.shared, *self.own.get(contact, ())])
+
+
+def fetch(crm: base.Crm, contacts: Sequence[str]) -> Fetched:
+    """Reads these contacts, at most `crm.bulk_size`. Never raises a TagwardenError: each contact carries its own."""
+    fetched = Fetched()
+    if len(contacts) == 1 or (len(contacts) <= FEW and crm.one_lag < crm.bulk_lag):
+        _singly(crm, contacts, fetched)
+    else:
+        _together(crm, contacts, fetched)
+    for contact, snapshot in list(fetched.snapshots.items()):
+        if snapshot.tags is None:
+            del fetched.snapshots[contact]
+            fetched.errors[contact] = Retryable("tags-missing", crm=crm.label)
+    return fetched
+
+
+def _together(crm: base.Crm, contacts: Sequence[str], fetched: Fetched) -> None:
+    try:
+        with base.recording() as fetched.shared:
+            fetched.snapshots |= crm.contacts(contacts)
+    except TagwardenError as error:
+        fetched.errors |= dict.fromkeys(contacts, error)
+        return
+    left_out = [contact for contact in contacts if contact not in fetched.snapshots]
+    _singly(crm, left_out[:SINGLE_AT_MOST], fetched)
+    later = Retryable("row-missing", crm=crm.label)
+    fetched.errors |= dict.fromkeys(left_out[SINGLE_AT_MOST:], later)
+
+
+def _singly(crm: base.Crm, contacts: Iterable[str], fetched: Fetched) -> None:
+    """One by one. Once the CRM asks for a pause or is down, the rest is not even asked for."""
+    stop: TagwardenError | None = None
+    for contact in contacts:
+        if stop is not None:
+            fetched.errors[contact] = stop
+            continue
+        try:
+            with base.recording() as calls:
+                fetched.own[contact] = calls
+                fetched.snapshots[contact] = crm.contact(contact)
+        except Permanent as error:
+            fetched.errors[contact] = error
+        except TagwardenError as error:
+            fetched.errors[contact] = stop = error
