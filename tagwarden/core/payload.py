@@ -71,20 +71,25 @@ def shown(value: str) -> str:
 
 def read(body: bytes, headers: Mapping[str, str]) -> Body:
     """What the body holds. `headers`: names in lower case. Never raises."""
-    encoding = headers.get("content-encoding", "").strip().lower()
-    if encoding in ("gzip", "x-gzip"):
+    if encoding := unknown_encoding(headers):
+        return Body(encoding=encoding)
+    if headers.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip"):
         unpacked = _unpack(body)
         if isinstance(unpacked, str):
             return Body(unreadable=unpacked)
         body = unpacked
-    elif encoding not in ("", "identity"):
-        return Body(encoding=shown(encoding))
     if not body:
         return Body()
     kind = headers.get("content-type", "")
     if kind[:19].lower() == "multipart/form-data":
         return _multipart(body, kind)
     return _text(_decode(body))
+
+
+def unknown_encoding(headers: Mapping[str, str]) -> str:
+    """The Content-Encoding, if it is one that can't be unpacked here, else ""."""
+    encoding = headers.get("content-encoding", "").strip().lower()
+    return "" if encoding in ("", "identity", "gzip", "x-gzip") else shown(encoding)
 
 
 def _unpack(body: bytes) -> bytes | str:

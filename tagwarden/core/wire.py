@@ -90,7 +90,7 @@ def understand(
     like at this CRM. `word`: a command chosen by staff, in place of the one in the query. Never raises.
     """
     pairs = query_pairs(query)
-    spelled, known, word_finding = ("", word, None) if word in words else _word(pairs, words)
+    came, known, word_finding = ("", word, None) if word in words else _word(pairs, words)
     content = payload.read(body, headers)
     found = _filled(content.contacts) or _filled(in_query := _in_query(pairs)) or content.contacts or in_query
     contacts, contact_finding = _contacts(found, content, id_pattern)
@@ -99,7 +99,7 @@ def understand(
     first = found[0] if found else None
     return Call(
         word=known,
-        spelled=spelled,
+        spelled=came,
         contacts=contacts,
         where=first.where if first else "",
         dropped=_dropped(first.value) if first else "",
@@ -118,22 +118,33 @@ def _unpacking(content: Body) -> Finding | None:
 # The word.
 
 
+def _names(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The commands' names in a query: in lower case → as they came."""
+    return {name.strip().lower(): payload.shown(name) for name, _ in pairs if is_word(name)}
+
+
+def spelled(query: str) -> str:
+    """The command's name in that query as it came; several are parted by commas."""
+    return ", ".join(list(_names(query_pairs(query)).values())[:5])
+
+
 def _word(pairs: Iterable[tuple[str, str]], words: Words) -> tuple[str, str, Finding | None]:
     """The name as it came, the word if there is such a command, else a finding."""
-    names = list({name.strip().lower(): payload.shown(name) for name, _ in pairs if is_word(name)}.items())
+    names = _names(pairs)
+    came = ", ".join(list(names.values())[:5])
     if not names:
         return "", "", Finding("operation-missing", {}, 400)
     if len(names) > 1:
-        spelled = ", ".join(name for _, name in names[:5])
-        return spelled, "", Finding("operation-ambiguous", {"words": spelled}, 400)
-    (prefix, word), spelled = (names[0][0][:4], names[0][0][4:]), names[0][1]
+        return came, "", Finding("operation-ambiguous", {"words": came}, 400)
+    name = next(iter(names))
+    word = name[4:]
     if word not in words:
-        detail: dict[str, object] = {"spelled": spelled, "nearest": nearest(word, words)}
-        return spelled, "", Finding("operation-unknown", detail, 404)
-    if prefix != "aal_":
-        detail = {"spelled": spelled, "nearest": f"aal_{word}"}
-        return spelled, "", Finding("operation-misspelled", detail, 404)
-    return spelled, word, None
+        detail: dict[str, object] = {"spelled": came, "nearest": nearest(word, words)}
+        return came, "", Finding("operation-unknown", detail, 404)
+    if not name.startswith("aal_"):
+        detail = {"spelled": came, "nearest": f"aal_{word}"}
+        return came, "", Finding("operation-misspelled", detail, 404)
+    return came, word, None
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -202,7 +202,7 @@ def _segment_of_today(folder: Path, last: str = "") -> str:
 def _segments(folder: Path) -> list[str]:
     """The names of the segments, oldest first."""
     try:
-        return sorted(name for name in os.listdir(folder) if _NAME.fullmatch(name))
+        return sorted(path.name for path in folder.iterdir() if _NAME.fullmatch(path.name))
     except FileNotFoundError:
         return []
 

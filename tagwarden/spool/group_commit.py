@@ -1,0 +1,158 @@
+"""Group commit: many calls, one writer thread, one transaction for all that came while the last one ran.
+
+A call is answered when its batch is on disk. It waits for room in the queue and for its commit, 4 s together;
+the queue is bounded by bytes, so that a slow disk can't fill the memory.
+"""
+
+import asyncio
+import logging
+import os
+import sqlite3
+import threading
+from collections import deque
+from queue import SimpleQueue
+
+from tagwarden.core import failpoints
+from tagwarden.spool.log import Row, SpoolWriter
+
+PATIENCE = 4.0  # seconds: a sender hangs up after 5, and some never send again
+ROOM = 64 << 20  # bytes queued
+LARGEST_BATCH = 1_000  # rows
+LARGEST_BATCH_BYTES = 8 << 20
+ROW_OVERHEAD = 1_000  # bytes of memory a queued row takes besides its texts, about
+
+log = logging.getLogger(__name__)
+
+
+class NotCommitted(Exception):
+    """The call could not be put on disk in time. It may be there all the same, so it may come twice."""
+
+
+class _Item:
+    """A row in the queue and who waits for it; a waiter that has gone is done."""
+
+    __slots__ = ("row", "size", "waiter")
+
+    def __init__(self, row: Row, waiter: asyncio.Future[None]) -> None:
+        self.row = row
+        self.waiter = waiter
+        self.size = ROW_OVERHEAD + len(row.body) + len(row.headers) + len(row.query)
+
+
+class GroupCommit:
+    """The queue and its writer thread. All but the thread itself belongs to one event loop."""
+
+    def __init__(self, writer: SpoolWriter, loop: asyncio.AbstractEventLoop) -> None:
+        self._writer = writer
+        self._loop = loop
+        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self._bytes = 0
+        self._overflow: deque[_Item] = deque()
+        self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def queued_bytes(self) -> int:
+        """What waits for its commit; the bound is ROOM."""
+        return self._bytes
+
+    async def append(self, row: Row) -> None:
+        """Returns when the row is on disk. Raises NotCommitted after 4 s, or if its batch failed."""
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        timer = self._loop.call_later(PATIENCE, _give_up, waiter)
+        item = _Item(row, waiter)
+        try:
+            if self._overflow or self._bytes + item.size > ROOM:
+                self._overflow.append(item)
+            else:
+                self._enqueue(item)
+            await waiter
+        finally:
+            timer.cancel()
+
+    def stop(self) -> None:
+        """Commits what is queued and ends the thread. Call it when no request is in hand any more."""
+        self._queue.put(None)
+        self._thread.join()
+        self._writer.close()
+
+    def _enqueue(self, item: _Item) -> None:
+        self._bytes += item.size
+        self._queue.put(item)
+
+    # In the writer's thread.
+
+    def _run(self) -> None:
+        try:
+            open_end = True
+            while open_end:
+                batch, open_end = self._next_batch()
+                self._commit(batch)
+        except BaseException:
+            # Without a writer there is no service: the supervisor starts this process again.
+            log.critical("The spool's writer stopped; this process leaves.", exc_info=True)
+            os._exit(70)
+
+    def _next_batch(self) -> tuple[list[_Item], bool]:
+        """What is queued, at least one item, and whether more may come."""
+        batch: list[_Item] = []
+        size = 0
+        while (
+            len(batch) < LARGEST_BATCH and size < LARGEST_BATCH_BYTES and not (batch and self._queue.empty())
+        ):
+            item = self._queue.get()
+            if item is None:
+                return batch, False
+            batch.append(item)
+            size += item.size
+        return batch, True
+
+    def _commit(self, batch: list[_Item]) -> None:
+        """Commits the batch. While another holds the file, asks again for those who still wait."""
+        error: Exception | None = None
+        while live := [item for item in batch if not item.waiter.done()]:
+            try:
+                self._writer.append(item.row for item in live)
+            except (sqlite3.Error, OSError) as failure:
+                error = failure
+                if _is_busy(failure):
+                    continue
+                log.error("A batch of %d calls could not be put on disk: %s", len(live), failure)
+            else:
+                error = None
+                failpoints.reach(failpoints.COMMIT_AND_ANSWER)
+            break
+        self._loop.call_soon_threadsafe(self._settle, batch, error)
+
+    # In the event loop again.
+
+    def _settle(self, batch: list[_Item], error: Exception | None) -> None:
+        for item in batch:
+            self._bytes -= item.size
+            if item.waiter.done():
+                continue
+            if error is None:
+                item.waiter.set_result(None)
+            else:
+                item.waiter.set_exception(NotCommitted())
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Queues those who wait for room, in the order of their arrival, as far as there is room now."""
+        while self._overflow:
+            item = self._overflow[0]
+            if not item.waiter.done():
+                if self._bytes + item.size > ROOM:
+                    return
+                self._enqueue(item)
+            self._overflow.popleft()
+
+
+def _give_up(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(NotCommitted())
+
+
+def _is_busy(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
