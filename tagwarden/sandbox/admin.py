@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from tagwarden.sandbox.faults import Behaviour
-from tagwarden.sandbox.fire import SHAPES, TIMEOUT_SECONDS, Firings, Order, is_allowed
+from tagwarden.sandbox.fire import TIMEOUT_SECONDS, Firings, Order
 from tagwarden.sandbox.guard import Refusal, body, ids_of, number_of, text_of
 from tagwarden.sandbox.state import State
 
@@ -103,20 +103,13 @@ class Admin:
 
     def _order(self, content: dict[str, Any]) -> Order:
         url, shape = text_of(content, "url"), content.get("shape", "form")
-        if not is_allowed(url):
-            raise Refusal(400, "url_not_loopback", help="Only addresses of this machine may be fired at.")
-        if shape not in SHAPES:
-            raise Refusal(400, "bad_request", help=f"“shape” must be one of {', '.join(SHAPES)}.")
         concurrency = _whole(content.get("concurrency", 100), "concurrency", 1, 1000)
         timeout = _whole(content.get("timeout_seconds", int(TIMEOUT_SECONDS)), "timeout_seconds", 1, 60)
         at_once = content.get("at_once", True) is True
         return Order(url, self._ids(content.get("contacts")), concurrency if at_once else 1, shape, timeout)
 
     async def firing(self, request: web.Request) -> web.Response:
-        firing = self._firings.known.get(number_of(request.match_info["job"], "job", 1, _HIGHEST))
-        if firing is None:
-            raise Refusal(404, "job_not_found")
-        return web.json_response(firing.figures())
+        return web.json_response(self._firings.get(request.match_info["job"]).figures())
 
 
 def _whole(value: object, name: str, low: int, high: int) -> int:

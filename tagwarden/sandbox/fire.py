@@ -14,11 +14,12 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
-from tagwarden.sandbox.guard import is_loopback
+from tagwarden.sandbox.guard import Refusal, is_loopback, number_of
 from tagwarden.sandbox.state import State
 
 SHAPES = ("form", "json", "bare")
 TIMEOUT_SECONDS = 5.0  # ActiveCampaign hangs up after 5 s
+_THIS_MACHINE = "The sandbox CRM fires at this machine only: 127.0.0.1, ::1 or localhost."
 _KEPT = 20  # firings whose figures can still be asked for
 
 
@@ -66,8 +67,7 @@ def _share(times: list[float], share: float) -> float:
     return round(times[math.ceil(share * len(times)) - 1] * 1000, 1) if times else 0
 
 
-def is_allowed(url: str) -> bool:
-    """Only this machine may be fired at."""
+def _is_allowed(url: str) -> bool:
     try:
         target = URL(url)
         return target.scheme in {"http", "https"} and is_loopback(target.host)
@@ -82,14 +82,32 @@ class Firings:
         self._state = state
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.known: dict[int, Firing] = {}
+        self._known: dict[int, Firing] = {}
+
+    def recent(self) -> list[dict[str, Any]]:
+        """The figures of the latest firings, newest first."""
+        return [self._known[number].figures() for number in sorted(self._known, reverse=True)]
+
+    def get(self, number: str) -> Firing:
+        """The firing of that number. Refuses with 404 job_not_found."""
+        firing = self._known.get(number_of(number, "job", 1, 2**62))
+        if firing is None:
+            raise Refusal(404, "job_not_found")
+        return firing
 
     def start(self, order: Order) -> tuple[Firing, asyncio.Task[None]]:
-        """Starts firing. The task ends when every call is answered or given up."""
+        """Starts firing. The task ends when every call is answered or given up.
+
+        Refuses with 400 url_not_loopback what is not this machine, with 400 bad_request an unknown shape.
+        """
+        if not _is_allowed(order.url):
+            raise Refusal(400, "url_not_loopback", help=_THIS_MACHINE)
+        if order.shape not in SHAPES:
+            raise Refusal(400, "bad_request", help=f"“shape” must be one of {', '.join(SHAPES)}.")
         firing = Firing(next(self._numbers), order)
-        self.known[firing.number] = firing
-        for number in list(self.known)[:-_KEPT]:
-            del self.known[number]
+        self._known[firing.number] = firing
+        for number in list(self._known)[:-_KEPT]:
+            del self._known[number]
         task = asyncio.create_task(self._run(firing))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
