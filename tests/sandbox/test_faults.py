@@ -14,9 +14,9 @@ BULK = "/api/contacts?ids=" + ",".join(map(str, range(101, 121)))
 
 
 def _raw(crm: Crm, path: str, seconds: float = 5, method: str = "GET", body: bytes = b"") -> bytes:
-    """All bytes that come back before the connection ends."""
+    """All bytes that come back before the server ends the connection."""
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{crm.port}\r\nAuthorization: Bearer sandbox-key\r\n"
-    head += f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
     heard = b""
     with socket.create_connection(("127.0.0.1", crm.port), timeout=seconds) as link:
         link.sendall(head.encode() + body)
