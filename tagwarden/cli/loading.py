@@ -15,12 +15,17 @@ from tagwarden.core import crypto
 from tagwarden.core.env import env
 
 
+def late(module: str) -> ModuleType:
+    """That module, imported only where it is needed: it brings much with it."""
+    return importlib.import_module(module)
+
+
 def with_django(module: str) -> ModuleType:
     """That module, imported after Django is set up. Raises SettingsError if there are no keys yet."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tagwarden.settings")
     crypto.read_keys(env().keys_file)
     django.setup()
-    return importlib.import_module(module)
+    return late(module)
 
 
 def for_help(module: str) -> ModuleType:
