@@ -156,7 +156,7 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 # The contacts.
 
-_UNRESOLVED = re.compile(r"\[.*\]|~.*~|%.*%|\{\{?.*\}\}?|<<.*>>|\$\{.*\}|\*\|.*\|\*", re.DOTALL)
+_UNRESOLVED = re.compile(r"""\[.*\]|~.*~|%.*%|\{\{?[^{}":]*\}\}?|<<.*>>|\$\{.*\}|\*\|.*\|\*""", re.DOTALL)
 _AROUND = " \t\r\n\f\v\0\u00a0\u200b\u2060\ufeff"
 _ADVICE = {"\r": "a line break", "\n": "a line break", "\ufeff": "a byte order mark"}
 
