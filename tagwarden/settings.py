@@ -70,7 +70,10 @@ TEMPLATES = [
 def _sqlite(data: Path) -> dict[str, Any]:
     # IMMEDIATE: a transaction that reads first and writes later would fail at once beside another writer.
     # FULL: what a page showed as done is done after a power cut.
-    pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536; PRAGMA wal_autocheckpoint=20000"
+    pragmas = "; ".join(
+        f"PRAGMA {pragma}"
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-65536", "wal_autocheckpoint=20000")
+    )
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": data / "tagwarden.db",

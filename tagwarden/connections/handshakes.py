@@ -4,7 +4,8 @@ Every change raises the door's version in the same transaction, so that every ma
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
@@ -13,7 +14,7 @@ from django.db.models import F
 from tagwarden.accounts import audit
 from tagwarden.accounts.models import Account
 from tagwarden.connections import connect
-from tagwarden.connections.models import Connection, Door, Handshake
+from tagwarden.connections.models import Connection, Door, Handshake, HandshakeUse
 from tagwarden.core import catalogue, clock, wire
 from tagwarden.core.errors import SettingsError
 from tagwarden.spool import door
@@ -176,4 +177,19 @@ def _note(action: str, handshake: Handshake, account: Account | None) -> None:
         account=account,
         handshake=handshake.pk,
         connection=connection.name,
+    )
+
+
+def note_used(used: Mapping[tuple[int, str], datetime]) -> None:
+    """(handshake, command) → when it was last used. One whose handshake is gone is passed over."""
+    known = set(Handshake.objects.filter(pk__in={key for key, _ in used}).values_list("pk", flat=True))
+    HandshakeUse.objects.bulk_create(
+        [
+            HandshakeUse(handshake_id=key, word=word, last_used=moment)
+            for (key, word), moment in sorted(used.items())
+            if key in known
+        ],
+        update_conflicts=True,
+        unique_fields=["handshake", "word"],
+        update_fields=["last_used"],
     )

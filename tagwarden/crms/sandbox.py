@@ -46,7 +46,10 @@ class Crm(base.Crm):
         while page <= pages:
             moments = base.began(self.bulk_lag)
             _, answer = self.ask(
-                "GET", "/api/contacts", what="Read the list of contacts", params={"page": page, "per_page": 100}
+                "GET",
+                "/api/contacts",
+                what="Read the list of contacts",
+                params={"page": page, "per_page": 100},
             )
             pages = answer["pages"]
             yield [_snapshot(row, moments) for row in answer["contacts"]]

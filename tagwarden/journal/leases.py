@@ -83,17 +83,15 @@ class Ended:
 # --- who drains which lane -------------------------------------------------------------------------------------
 
 
-def due_lanes(limit: int = 64) -> list[tuple[int, int, int]]:
-    """(lane, site, connection) of lanes with due work that nobody drains, the longest waiting first."""
+def due_lanes(limit: int = 64) -> list[int]:
+    """Lanes with due work that nobody drains, the longest waiting first."""
     now_ms = sql.dialect().now_ms
-    return [
-        (lane, site, connection)
-        for lane, site, connection in sql.rows(
-            "select id, site, connection from journal_lane "
-            f"where next_due <= %s and (token = '' or until < {now_ms}) order by next_due limit %s",
-            (clock.now_ms(), limit),
-        )
-    ]
+    due = sql.rows(
+        "select id from journal_lane "
+        f"where next_due <= %s and (token = '' or until < {now_ms}) order by next_due limit %s",
+        (clock.now_ms(), limit),
+    )
+    return [lane for (lane,) in due]
 
 
 def lease(lane: int, worker: str) -> Lane | None:
@@ -126,9 +124,20 @@ def renew(lanes: Sequence[Lane]) -> set[int]:
 def give_back(lane: Lane) -> None:
     """Ends the lease and writes down when the lane is due next."""
     with transaction.atomic():
-        held = sql.run("update journal_lane set token = '', until = 0 where id = %s and token = %s", (lane.id, lane.token))
+        held = sql.run(
+            "update journal_lane set token = '', until = 0 where id = %s and token = %s",
+            (lane.id, lane.token),
+        )
         if held:
             sql.run("update journal_lane set next_due = %s where id = %s", (_next_due(lane.id), lane.id))
+
+
+def close_unspent(lane: Lane) -> None:
+    """At a clean stop: attempts still open are given back, as if they had not begun."""
+    sql.run(
+        "update journal_attempt set ended = %s, result = 'given-back' where token = %s and ended is null",
+        (clock.now_ms(), lane.token),
+    )
 
 
 def take_over_all() -> int:
@@ -137,7 +146,10 @@ def take_over_all() -> int:
         left = sql.rows("select id, token from journal_lane where token <> '' order by id")
         for lane, token in left:
             _close_crashed(token)
-            sql.run("update journal_lane set token = '', until = 0, next_due = %s where id = %s", (_next_due(lane), lane))
+            sql.run(
+                "update journal_lane set token = '', until = 0, next_due = %s where id = %s",
+                (_next_due(lane), lane),
+            )
     return len(left)
 
 
@@ -194,6 +206,19 @@ def _close_crashed(token: str) -> None:
         store.restand(left)
 
 
+def own_tag_writes(lane: Lane, contacts: Sequence[str], since: int) -> list[tuple[str, str, str, str]]:
+    """(contact, command, tag's id, its name) of tag effects that wait or were done since that moment (ms), in order."""
+    d = sql.dialect()
+    rows = sql.rows(
+        "select contact, command, params from journal_job where lane = %s and stream = 'effect' "
+        f"and {d.among('contact')} and command in ('tag-add', 'tag-remove') and site = %s "
+        "and (state = 'waiting' or (outcome = 'done' and finished >= %s)) order by turn, id",
+        (lane.id, d.values(contacts), lane.site, since),
+    )
+    params = [(contact, command, json.loads(text)) for contact, command, text in rows]
+    return [(contact, command, p["tag"], p.get("name", p["tag"])) for contact, command, p in params]
+
+
 # --- taking ------------------------------------------------------------------------------------------------------
 
 _COLUMNS = (
@@ -211,9 +236,7 @@ _TAKEABLE = (
 )
 
 
-def take(
-    lane: Lane, worker: str, *, size: int, busy: Iterable[str] = (), interactive_only: bool = False
-) -> list[Job]:
+def take(lane: Lane, worker: str, *, size: int, busy: Iterable[str] = (), interactive_only: bool = False) -> list[Job]:
     """Takes the most urgent due jobs of one kind, at most `size` contacts, and opens their attempts.
 
     `busy`: contacts whose read is in flight: their refreshes wait for the next read. Taking one refresh of a contact
@@ -274,7 +297,8 @@ def _due(lane: Lane, priority: int, limit: int, busy: list[str], *, refreshes_on
 
 
 def _job(row: tuple[Any, ...]) -> Job:
-    return Job(*row[:9], json.loads(row[9]), *row[10:])
+    values = [*row[:9], json.loads(row[9]), *row[10:]]
+    return Job(*values)
 
 
 def _with_their_refreshes(lane: Lane, jobs: list[Job]) -> list[Job]:
@@ -296,7 +320,9 @@ def _open_attempts(jobs: list[Job], lane: Lane, worker: str) -> None:
     now = clock.now_ms()
     columns = ("job", "token", "worker", "started", "sent", "result", "reason", "detail", "calls")
     sql.insert(
-        "journal_attempt", columns, [(job.id, lane.token, worker, now, False, "", "", "{}", "[]") for job in jobs]
+        "journal_attempt",
+        columns,
+        [(job.id, lane.token, worker, now, False, "", "", "{}", "[]") for job in jobs],
     )
 
 
@@ -315,11 +341,20 @@ def mark_sent(lane: Lane, jobs: Sequence[Job]) -> None:
 
 
 @contextmanager
-def outcome_transaction(lane: Lane) -> Iterator[None]:
-    """One transaction for what rules change and what the journal says of it. Raises LeaseLost."""
+def outcome_transaction(lane: Lane, jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """One transaction for what rules change and what the journal says of it. Raises LeaseLost.
+
+    Gives those of the jobs that are still in hand: after a commit whose answer was lost there are none.
+    """
+    d = sql.dialect()
     with transaction.atomic():
         _hold(lane)
-        yield
+        still_open = sql.rows(
+            f"select job from journal_attempt where {d.among('job')} and token = %s and ended is null",
+            (d.values(job.id for job in jobs), lane.token),
+        )
+        in_hand = {job for (job,) in still_open}
+        yield [job for job in jobs if job.id in in_hand]
 
 
 def finish(results: Sequence[Ended]) -> None:
@@ -327,7 +362,14 @@ def finish(results: Sequence[Ended]) -> None:
     now = clock.now_ms()
     sql.update(
         "journal_attempt",
-        {"job": "bigint", "ended": "bigint", "result": "text", "reason": "text", "detail": "text", "calls": "text"},
+        {
+            "job": "bigint",
+            "ended": "bigint",
+            "result": "text",
+            "reason": "text",
+            "detail": "text",
+            "calls": "text",
+        },
         [(r.job.id, now, r.result, r.reason, store.as_json(r.detail), store.as_json(r.calls)) for r in results],
         key=("job",),
         where="t.ended is null",

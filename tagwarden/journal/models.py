@@ -13,7 +13,7 @@ from django.db.models import Q
 from tagwarden.core import clock
 
 
-class Instant(models.BigIntegerField):
+class Instant(models.BigIntegerField):  # type: ignore[type-arg]  # can't be subscripted at run time
     """A moment, kept as milliseconds since 1970."""
 
     def from_db_value(self, value: int | None, expression: object, connection: object) -> datetime | None:
@@ -125,7 +125,9 @@ class Job(models.Model):
             models.Index(fields=["release", "standing"], condition=Q(release__isnull=False), name="job_release"),
             models.Index(fields=["site", "received"], condition=Q(root__isnull=True), name="job_list"),
             models.Index(
-                fields=["site", "standing", "received"], condition=Q(root__isnull=True), name="job_list_standing"
+                fields=["site", "standing", "received"],
+                condition=Q(root__isnull=True),
+                name="job_list_standing",
             ),
             models.Index(fields=["site", "contact", "received"], name="job_contact"),
             models.Index(
@@ -171,12 +173,8 @@ class Lane(models.Model):
     breaker = models.TextField(default="{}")
 
     class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["site", "connection"], name="one_lane_per_connection")
-        ]
-        indexes: ClassVar = [
-            models.Index(fields=["next_due"], condition=Q(next_due__isnull=False), name="lane_due")
-        ]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["site", "connection"], name="one_lane_per_connection")]
+        indexes: ClassVar = [models.Index(fields=["next_due"], condition=Q(next_due__isnull=False), name="lane_due")]
 
 
 class Release(models.Model):

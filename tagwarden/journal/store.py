@@ -93,7 +93,19 @@ class NewStranger:
 DELIVERY_COLUMNS = tuple(NewDelivery.__dataclass_fields__)
 STRANGER_COLUMNS = tuple(NewStranger.__dataclass_fields__)
 JOB_COLUMNS = (
-    *("key", "delivery", "parent", "root", "step", "after", "site", "connection", "lane", "contact", "stream"),
+    *(
+        "key",
+        "delivery",
+        "parent",
+        "root",
+        "step",
+        "after",
+        "site",
+        "connection",
+        "lane",
+        "contact",
+        "stream",
+    ),
     *("command", "params", "source", "account", "received", "turn", "due", "priority", "state", "outcome"),
     *("reason", "detail", "standing", "tries", "crashes", "release", "finished"),
 )
@@ -142,9 +154,7 @@ def add(jobs: Sequence[NewJob]) -> None:
     lanes = _lanes({(job.site, job.connection) for job in jobs})
     jobs = _join_releases(jobs)
     sql.insert("journal_job", JOB_COLUMNS, [_job_row(job, lanes[job.site, job.connection]) for job in jobs])
-    _lower_next_due(
-        (lanes[job.site, job.connection], job.due or job.received) for job in jobs if not job.outcome
-    )
+    _lower_next_due((lanes[job.site, job.connection], job.due or job.received) for job in jobs if not job.outcome)
     count(Counter(_counted(job) for job in jobs if job.root is None))
 
 
@@ -255,8 +265,8 @@ def _open_release(connection: int, name: str, jobs: list[NewJob]) -> tuple[int, 
         (connection, name),
     )
     sql.run(
-        "update journal_release set calls = calls + %s, last_call = case when last_call < %s then %s else last_call end "
-        "where id = %s",
+        "update journal_release set calls = calls + %s, "
+        "last_call = case when last_call < %s then %s else last_call end where id = %s",
         (len(jobs), last, last, release),
     )
     return release, reads_at
@@ -335,6 +345,19 @@ def _by_staff(site: int, connection: int, contact: str, command: str, account: i
         priority=INTERACTIVE,
         account=account,
     )
+
+
+def understood(job_id: int, job: NewJob) -> None:
+    """A call that was not understood before is this job now. In the transaction that closed its attempt."""
+    ((site, received, connection),) = sql.rows(
+        "select site, received, connection from journal_job where id = %s", (job_id,)
+    )
+    sql.run(
+        "update journal_job set command = %s, contact = %s, stream = %s, params = %s, priority = %s where id = %s",
+        (job.command, job.contact, job.stream, as_json(job.params), INTERACTIVE, job_id),
+    )
+    place = (site, received // HOUR_MS, connection)
+    count({(*place, "", "waiting"): -1, (*place, job.command, "waiting"): 1})
 
 
 # --- how a whole family of jobs stands ------------------------------------------------------------------------------

@@ -86,9 +86,7 @@ def _by_email(site: int, snapshots: list[Snapshot]) -> dict[str, Account]:
 
 def _members(site: int, accounts: list[Account]) -> dict[int, int]:
     """Account → member, made where there is none."""
-    Member.objects.bulk_create(
-        (Member(account=account, site_id=site) for account in accounts), ignore_conflicts=True
-    )
+    Member.objects.bulk_create((Member(account=account, site_id=site) for account in accounts), ignore_conflicts=True)
     return dict(Member.objects.filter(account__in=accounts).values_list("account_id", "pk"))
 
 

@@ -116,7 +116,5 @@ class ContactTag(models.Model):
             )
         ]
         indexes: ClassVar = [
-            models.Index(
-                fields=["contact", "until"], condition=models.Q(until__isnull=False), name="tags_taken_away"
-            )
+            models.Index(fields=["contact", "until"], condition=models.Q(until__isnull=False), name="tags_taken_away")
         ]

@@ -52,7 +52,11 @@ class _Joined(Aggregate):
 
     def as_postgresql(self, compiler, connection, **context):  # type: ignore[no-untyped-def]  # Django's own signature
         return super().as_sql(
-            compiler, connection, function="STRING_AGG", template="%(function)s(%(expressions)s::text, ',')", **context
+            compiler,
+            connection,
+            function="STRING_AGG",
+            template="%(function)s(%(expressions)s::text, ',')",
+            **context,
         )
 
 
@@ -227,9 +231,7 @@ def note_written(*, connection: int, tag: CrmTag, contacts: Sequence[str], held:
     row, _ = Tag.objects.get_or_create(
         connection_id=connection, external_id=tag.external_id, defaults={"name": tag.name}
     )
-    ids = list(
-        Contact.objects.filter(connection=connection, external_id__in=contacts).values_list("pk", flat=True)
-    )
+    ids = list(Contact.objects.filter(connection=connection, external_id__in=contacts).values_list("pk", flat=True))
     live = ContactTag.objects.filter(tag=row, contact__in=ids, until__isnull=True)
     if not held:
         live.update(until=now, until_source=Source.OURS, until_ref=ref)

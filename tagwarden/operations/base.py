@@ -9,7 +9,6 @@ and either `run(params, member, ctx) -> Outcome`, or REFRESH = True: then readin
 says is all there is to it, and that is done for many at once by members.sync.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,4 +27,3 @@ class Context:
     site_options: SiteOptions
     options: ConnectionOptions
     snapshot: Snapshot | None
-    raw: Mapping[str, object]

@@ -1,0 +1,328 @@
+"""From what the network step brought to outcomes: one transaction, all or nothing.
+
+A batch of refreshes goes through members.sync at once; if something in it breaks, each contact is tried alone, so
+that one bad row does not hold up the others.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from types import ModuleType
+
+from django.db import DataError, IntegrityError
+
+from tagwarden.core import clock, failpoints
+from tagwarden.core.errors import NeedsSetting, Permanent, Retryable, TagwardenError
+from tagwarden.core.options import ConnectionOptions, SiteOptions
+from tagwarden.core.outcome import CrmTag, Effect, FollowUp, Kind, Outcome, Snapshot
+from tagwarden.crms import base
+from tagwarden.journal import leases, store
+from tagwarden.journal.leases import Ended, Job, Lane
+from tagwarden.members import enrol, sync
+from tagwarden.members.models import Member, Source
+from tagwarden.operations.base import Context
+from tagwarden.worker import effects, reads, results, retry
+
+log = logging.getLogger(__name__)
+
+Words = Mapping[str, ModuleType]
+# What a mistake in our own code looks like; a database that is away is none.
+MISTAKES = (
+    DataError,
+    IntegrityError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+_SETTLE_MARGIN_MS = 50  # a read must begin after the moment it waits for, not at it
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the jobs of a lane share. `crm` is None for work without a connection, or with one switched off."""
+
+    lane: Lane
+    words: Words
+    crm: base.Crm | None
+    site_options: SiteOptions
+    options: ConnectionOptions
+
+
+def settle_strangers(around: Surroundings, jobs: Sequence[Job]) -> None:
+    """Refreshes of contacts who are not members: nothing to read."""
+    if jobs:
+        with leases.outcome_transaction(around.lane, jobs) as in_hand:
+            leases.finish([Ended(job, Kind.NO_OP, Kind.NO_OP, "not-a-member") for job in in_hand])
+
+
+def settle_without_crm(around: Surroundings, jobs: Sequence[Job]) -> None:
+    """The connection is switched off: everything fails with that reason, to be redelivered when it is on."""
+    with leases.outcome_transaction(around.lane, jobs) as in_hand:
+        leases.finish([retry.after_error(job, NeedsSetting("connection-off"), []) for job in in_hand])
+
+
+# --- refreshes -------------------------------------------------------------------------------------------------
+
+
+def settle_refreshes(around: Surroundings, jobs: Sequence[Job], fetched: reads.Fetched) -> None:
+    """Applies what was read and ends the jobs. Raises LeaseLost, or a DatabaseError if the database is away."""
+    try:
+        _settle_together(around, jobs, fetched)
+    except MISTAKES as error:
+        by_contact = _by_contact(jobs)
+        if len(by_contact) > 1:
+            log.warning("a batch of %d contacts broke (%r): each is tried alone", len(by_contact), error)
+            for contact_jobs in by_contact.values():
+                settle_refreshes(around, contact_jobs, fetched)
+            return
+        log.exception("delivery %s: refreshing the contact broke", jobs[0].delivery)
+        _end_broken(around, jobs, error, fetched.calls(jobs[0].contact))
+
+
+def _by_contact(jobs: Sequence[Job]) -> dict[str, list[Job]]:
+    grouped: dict[str, list[Job]] = {}
+    for job in jobs:
+        grouped.setdefault(job.contact, []).append(job)
+    return grouped
+
+
+def _settle_together(around: Surroundings, jobs: Sequence[Job], fetched: reads.Fetched) -> None:
+    failpoints.reach(failpoints.NETWORK_AND_TRANSACTION)
+    with leases.outcome_transaction(around.lane, jobs) as in_hand:
+        by_contact = _by_contact(in_hand)
+        snapshots = _with_our_writes(around.lane, fetched.snapshots, by_contact)
+        changes = _apply(around, snapshots, by_contact)
+        gone = [contact for contact in by_contact if _is_gone(fetched.errors.get(contact))]
+        if gone:
+            sync.flag_deleted(connection=around.lane.connection, contacts=gone)
+        ended = [
+            _end_refresh(around, job, snapshots.get(contact), changes.get(contact), fetched)
+            for contact, of_contact in by_contact.items()
+            for job in of_contact
+        ]
+        leases.finish(ended)
+    failpoints.reach(failpoints.AFTER_TRANSACTION)
+
+
+def _is_gone(error: TagwardenError | None) -> bool:
+    return isinstance(error, Permanent) and error.reason == "contact-not-found"
+
+
+def _with_our_writes(
+    lane: Lane, snapshots: Mapping[str, Snapshot], by_contact: Mapping[str, list[Job]]
+) -> dict[str, Snapshot]:
+    """Lays over a lagging read what we wrote ourselves and it may not show yet."""
+    chosen = {contact: snapshots[contact] for contact in by_contact if contact in snapshots}
+    lagging = [contact for contact, snapshot in chosen.items() if snapshot.seen_until < snapshot.started]
+    if not lagging:
+        return chosen
+    since = clock.to_ms(min(chosen[contact].seen_until for contact in lagging))
+    for contact, command, tag, name in leases.own_tag_writes(lane, lagging, since):
+        written = CrmTag(tag, name)
+        tags = {known for known in chosen[contact].tags or () if known.external_id != tag}
+        held = tags | {written} if command == "tag-add" else tags
+        chosen[contact] = replace(chosen[contact], tags=frozenset(held))
+    return chosen
+
+
+def _apply(
+    around: Surroundings, snapshots: Mapping[str, Snapshot], by_contact: Mapping[str, list[Job]]
+) -> dict[str, sync.Change]:
+    """Contact → what changed. Contacts that are no members become some if the site wants that."""
+    lane, now = around.lane, clock.now()
+    refused: dict[str, sync.Change] = {}
+    known = sync.known_contacts(connection=lane.connection, contacts=snapshots)
+    for contact in set(snapshots) - known:
+        refused[contact] = _enrol(around, snapshots[contact], by_contact[contact])
+    applied = sync.apply(
+        connection=lane.connection,
+        site=lane.site,
+        reads=[_read(snapshots[contact], by_contact[contact]) for contact in snapshots if contact in known],
+        now=now,
+    )
+    return applied | refused
+
+
+def _enrol(around: Surroundings, snapshot: Snapshot, jobs: list[Job]) -> sync.Change:
+    if not around.site_options.create_members_on_refresh:
+        return sync.Change(reason="not-a-member")
+    read, lane = _read(snapshot, jobs), around.lane
+    result = enrol.enrol(
+        connection=lane.connection,
+        site=lane.site,
+        snapshots=[snapshot],
+        source=read.source,
+        ref=read.ref,
+        now=clock.now(),
+    )
+    if result.conflicts:
+        return sync.Change(reason="email-conflict", detail={"email": snapshot.email})
+    if result.no_email:
+        return sync.Change(reason="email-missing")
+    return sync.Change(gained=tuple(sorted(tag.name for tag in snapshot.tags or ())))
+
+
+def _read(snapshot: Snapshot, jobs: list[Job]) -> sync.Read:
+    first = min(jobs, key=lambda job: (job.priority, job.id))
+    settled = all(_settled(job, snapshot) for job in jobs)
+    return sync.Read(snapshot, Source.RELEASE if first.release else Source.CALL, first.key, settled)
+
+
+def _settled(job: Job, snapshot: Snapshot) -> bool:
+    """Whether the read shows everything up to the moment at which this call came in."""
+    return job.received <= clock.to_ms(snapshot.seen_until)
+
+
+def _end_refresh(
+    around: Surroundings,
+    job: Job,
+    snapshot: Snapshot | None,
+    change: sync.Change | None,
+    fetched: reads.Fetched,
+) -> Ended:
+    calls = fetched.calls(job.contact)
+    label = around.crm.label if around.crm else ""
+    if snapshot is None:
+        error = fetched.errors[job.contact]
+        return retry.after_error(job, Permanent("contact-deleted", crm=label) if _is_gone(error) else error, calls)
+    change = change or sync.Change()
+    detail: dict[str, object] = {"gained": change.gained, "lost": change.lost}
+    if change.reason == "not-a-member":
+        return Ended(job, Kind.NO_OP, Kind.NO_OP, change.reason, {}, calls)
+    if change.reason:
+        return Ended(job, Kind.FAILED, Kind.FAILED, change.reason, detail | {"crm": label, **change.detail}, calls)
+    if not _settled(job, snapshot):
+        lag = snapshot.started - snapshot.seen_until
+        due = job.received + lag // timedelta(milliseconds=1) + _SETTLE_MARGIN_MS
+        until = clock.from_ms(due).isoformat(timespec="seconds")
+        return Ended(job, "settling", "", "crm-settling", detail | {"crm": label, "until": until}, calls, due)
+    return Ended(job, Kind.DONE, Kind.DONE, "", detail if change.gained or change.lost else {}, calls)
+
+
+# --- commands --------------------------------------------------------------------------------------------------
+
+
+def settle_commands(around: Surroundings, jobs: Sequence[Job], fetched: reads.Fetched) -> None:
+    """Runs the function of a command for each job and writes down its outcome, with what it asks for as children."""
+    failpoints.reach(failpoints.NETWORK_AND_TRANSACTION)
+    for job in jobs:
+        calls = fetched.calls(job.contact)
+        try:
+            with leases.outcome_transaction(around.lane, [job]) as in_hand:
+                leases.finish([_run(around, job, fetched, calls) for job in in_hand])
+        except TagwardenError as refusal:
+            with leases.outcome_transaction(around.lane, [job]) as in_hand:
+                leases.finish([retry.after_error(job, refusal, calls) for job in in_hand])
+        except MISTAKES as mistake:
+            log.exception("delivery %s: the command %s broke", job.delivery, job.command)
+            _end_broken(around, [job], mistake, calls)
+    failpoints.reach(failpoints.AFTER_TRANSACTION)
+
+
+def _run(around: Surroundings, job: Job, fetched: reads.Fetched, calls: list[dict[str, object]]) -> Ended:
+    if error := fetched.errors.get(job.contact):
+        return retry.after_error(job, error, calls)
+    command = around.words[job.command]
+    member = Member.objects.filter(contacts__connection=job.connection, contacts__external_id=job.contact).first()
+    if member is None:
+        return Ended(job, Kind.FAILED, Kind.FAILED, "not-a-member", {}, calls)
+    context = Context(
+        now=clock.now(),
+        contact=job.contact,
+        site_options=around.site_options,
+        options=around.options,
+        snapshot=fetched.snapshots.get(job.contact),
+    )
+    outcome: Outcome = command.run(job.params, member, context)
+    children = [_effect(job, effect) for effect in outcome.effects]
+    children += [_follow_up(around, job, wish) for wish in outcome.follow_ups]
+    return Ended(
+        job,
+        outcome.kind,
+        outcome.kind,
+        outcome.reason,
+        outcome.detail,
+        calls,
+        spends_try=True,
+        children=children,
+    )
+
+
+def _child(parent: Job, step: str) -> store.NewJob:
+    return store.NewJob(
+        key=f"{parent.key}:{step}",
+        site=parent.site,
+        connection=parent.connection,
+        command="",
+        contact=parent.contact,
+        received=clock.now_ms(),
+        source=parent.source,
+        delivery=parent.delivery,
+        parent=parent.id,
+        root=parent.root or parent.id,
+        step=step,
+        account=parent.account,
+    )
+
+
+def _effect(parent: Job, effect: Effect) -> store.NewJob:
+    return replace(
+        _child(parent, effect.step),
+        command=effect.command,
+        params=effect.params,
+        stream="effect",
+        priority=store.EFFECT,
+        after=f"{parent.key}:{effect.after}" if effect.after else None,
+    )
+
+
+def _follow_up(around: Surroundings, parent: Job, wish: FollowUp) -> store.NewJob:
+    child = _child(parent, wish.step)
+    return replace(
+        child,
+        command=wish.command,
+        params=wish.params,
+        contact=wish.contact or child.contact,
+        stream=stream_of(around.words[wish.command]),
+        priority=around.words[wish.command].PRIORITY,
+    )
+
+
+def stream_of(command: ModuleType) -> str:
+    """Refreshes take no part in their contact's order, other commands do."""
+    return "refresh" if getattr(command, "REFRESH", False) else "command"
+
+
+# --- effects ---------------------------------------------------------------------------------------------------
+
+
+def settle_effects(around: Surroundings, jobs: Sequence[Job], performed: effects.Performed) -> None:
+    """Writes down what became of effects, and what that means here."""
+    failpoints.reach(failpoints.NETWORK_AND_TRANSACTION)
+    with leases.outcome_transaction(around.lane, jobs) as in_hand:
+        results.apply([job for job in in_hand if job.id not in performed.errors], now=clock.now())
+        leases.finish([_end_effect(job, performed) for job in in_hand])
+    failpoints.reach(failpoints.AFTER_TRANSACTION)
+
+
+def _end_effect(job: Job, performed: effects.Performed) -> Ended:
+    calls = base.as_rows(performed.calls.get(job.id, []))
+    if error := performed.errors.get(job.id):
+        return retry.after_error(job, error, calls)
+    return Ended(job, Kind.DONE, Kind.DONE, "", {}, calls)
+
+
+def settle_broken(around: Surroundings, jobs: Sequence[Job]) -> None:
+    """The adapter broke in a way that it should not: our mistake, not the CRM's."""
+    _end_broken(around, jobs, RuntimeError(), [])
+
+
+def _end_broken(around: Surroundings, jobs: Sequence[Job], error: Exception, calls: list[dict[str, object]]) -> None:
+    """A mistake of ours: tried again on the ladder, in case it is of the moment, then a dead letter."""
+    mistake = Retryable("internal-error", error=type(error).__name__)
+    with leases.outcome_transaction(around.lane, jobs) as in_hand:
+        leases.finish([retry.after_error(job, mistake, calls) for job in in_hand])

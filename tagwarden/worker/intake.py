@@ -1,0 +1,171 @@
+"""From the spool beside the door into the journal, and handshakes the other way. A process of its own.
+
+Each batch is copied together with its position in one transaction, so that a crash repeats nothing and skips nothing.
+"""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.db import DatabaseError, connection, transaction
+
+from tagwarden.accounts.models import Site
+from tagwarden.connections import handshakes
+from tagwarden.core import catalogue, clock, failpoints
+from tagwarden.core.env import env
+from tagwarden.journal import schema, store
+from tagwarden.spool import log as spool
+from tagwarden.worker import plan
+from tagwarden.worker.doors import Doors
+
+log = logging.getLogger(__name__)
+
+BATCH = 1_000
+IDLE_SECONDS = 0.05
+DOOR_SECONDS = 0.25
+CLEAN_SECONDS = 3_600
+AFTER_TROUBLE_SECONDS = 0.5
+
+
+class Intake:
+    """Carries one receiver's spool."""
+
+    def __init__(self, data: Path, name: str = "web") -> None:
+        self._folder = spool.spool_folder(data, name)
+        self._words = catalogue.listed("tagwarden.operations")
+
+    def carry(self) -> int:
+        """Copies the next batch into the journal. Returns how many rows it held."""
+        spool_id = spool.spool_id(self._folder)
+        if not spool_id:
+            return 0
+        reached = store.position(spool_id)
+        position = spool.Position(*reached) if reached else None
+        rows = spool.read_after(self._folder, position, BATCH)  # read whole before the transaction begins
+        if not rows:
+            return 0
+        last, arrived = rows[-1][0], [row for _, row in rows]
+        known = [row for row in arrived if row.kind != "stranger"]
+        places = plan.places(row.connection or 0 for row in known)
+        jobs = [job for row in known for job in plan.jobs_of(_arrived(row), places[row.connection or 0], self._words)]
+        with transaction.atomic():
+            store.record(
+                deliveries=[_delivery(row) for row in known],
+                jobs=jobs,
+                strangers=_strangers([row for row in arrived if row.kind == "stranger"]),
+                spool=spool_id,
+                segment=last.segment,
+                line=last.row,
+            )
+            handshakes.note_used(_uses(known))
+            failpoints.reach(failpoints.COPY_AND_COMMIT)
+        return len(rows)
+
+    def clean(self) -> None:
+        """Deletes segments that were carried whole more than seven days ago."""
+        reached = store.position(spool.spool_id(self._folder))
+        if reached:
+            day = (clock.now() - timedelta(days=7)).date()
+            for name in spool.delete_segments(self._folder, day, spool.Position(*reached)):
+                log.info("deleted the spool's segment %s", name)
+
+
+def _arrived(row: spool.Row) -> plan.Arrived:
+    return plan.Arrived(
+        id=row.id,
+        site=row.site or 0,
+        connection=row.connection or 0,
+        received=row.received,
+        kind=row.kind,
+        method=row.method,
+        query=row.query,
+        headers=row.headers,
+        body=row.body,
+        status=row.status,
+        reason=row.reason,
+    )
+
+
+def _delivery(row: spool.Row) -> store.NewDelivery:
+    return store.NewDelivery(
+        id=row.id,
+        site=row.site or 0,
+        connection=row.connection or 0,
+        handshake=row.handshake or 0,
+        received=row.received,
+        kind=row.kind,
+        method=row.method,
+        path=row.path,
+        query=row.query,
+        headers=row.headers,
+        body=row.body,
+        body_size=len(row.body),
+        address=row.address,
+        host=row.host,
+        status=row.status,
+    )
+
+
+def _strangers(rows: Sequence[spool.Row]) -> list[store.NewStranger]:
+    hosts = {row.host.rsplit(":", 1)[0].lower() for row in rows}
+    sites = dict(Site.objects.filter(host__in=hosts).values_list("host", "pk")) if rows else {}
+    return [
+        store.NewStranger(
+            site=sites.get(row.host.rsplit(":", 1)[0].lower(), 0),
+            received=row.received,
+            word=row.word[:60],
+            path=row.path,
+            address=row.address,
+            host=row.host,
+        )
+        for row in rows
+    ]
+
+
+def _uses(rows: Sequence[spool.Row]) -> dict[tuple[int, str], datetime]:
+    return {
+        (row.handshake, row.word.lower().removeprefix("aal_")[:40]): clock.from_ms(row.received)
+        for row in rows
+        if row.handshake and row.status == 200
+    }
+
+
+class _Clock:
+    """Says every so often that it is time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._next = seconds, 0.0
+
+    def strikes(self) -> bool:
+        if time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + self._seconds
+        return True
+
+
+def run() -> None:
+    """Carries until SIGTERM or SIGINT. A database that is away, locked or migrating is waited for."""
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    intake, doors = Intake(env().data), Doors(env().data)
+    look_at_doors, clean = _Clock(DOOR_SECONDS), _Clock(CLEAN_SECONDS)
+    while not stop.is_set():
+        try:
+            if not schema.fits():
+                stop.wait(AFTER_TROUBLE_SECONDS)
+                continue
+            if look_at_doors.strikes():
+                doors.follow()
+            if clean.strikes():
+                intake.clean()
+            if not intake.carry():
+                stop.wait(IDLE_SECONDS)
+        except DatabaseError as error:
+            log.warning("the database can't be used now, calls wait in the spool: %s", error)
+            connection.close()
+            stop.wait(AFTER_TROUBLE_SECONDS)

@@ -1,0 +1,204 @@
+"""Draining one lane under its lease: a batch is taken, its network step runs in a thread, its outcome is written.
+
+All database work is done by the thread that owns the drain; threads of the pool speak to the CRM only.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from types import ModuleType
+from typing import Any
+
+from tagwarden.accounts.models import Site
+from tagwarden.connections import connect
+from tagwarden.connections.models import Connection
+from tagwarden.core import clock
+from tagwarden.core.options import ConnectionOptions
+from tagwarden.core.outcome import Needs
+from tagwarden.crms import base
+from tagwarden.journal import leases, store
+from tagwarden.journal.leases import Ended, Job, Lane
+from tagwarden.journal.models import Delivery
+from tagwarden.members import sync
+from tagwarden.worker import dispatch, effects, plan, reads
+from tagwarden.worker.dispatch import Surroundings
+
+log = logging.getLogger(__name__)
+
+EFFECTS_AT_ONCE = 100
+
+
+class Adapters:
+    """The open adapters by connection: each keeps its HTTP connections. Opened anew when its settings changed."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, tuple[tuple[str, str, str], base.Crm]] = {}
+
+    def of(self, connection: Connection) -> base.Crm:
+        settings = (connection.crm, connection.base_url, connection.credentials)
+        known = self._open.get(connection.pk)
+        if known is None or known[0] != settings:
+            known = self._open[connection.pk] = (settings, connect.open_crm(connection))
+        return known[1]
+
+
+@dataclass
+class Batch:
+    """Jobs in hand whose network step runs. `settle` writes down what it brought."""
+
+    drain: "Drain"
+    jobs: Sequence[Job]
+    settle: Callable[[Any], None]
+    result: Any = None
+
+
+class Drain:
+    """One lane, while we hold its lease."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        *,
+        worker: str,
+        adapters: Adapters,
+        words: Mapping[str, ModuleType],
+        pool: ThreadPoolExecutor,
+        finished: "SimpleQueue[Batch]",
+    ) -> None:
+        self.lane, self._worker, self._words = lane, worker, words
+        self._pool, self._finished = pool, finished
+        self._in_flight: list[Batch] = []
+        self.around = _surroundings(lane, adapters, words)
+
+    @property
+    def in_flight(self) -> int:
+        """How many network steps run or wait for a thread."""
+        return len(self._in_flight)
+
+    def start(self) -> bool:
+        """Takes the most urgent work and starts its network step. False if there is none for now. Raises LeaseLost."""
+        room = self.around.options.parallel - len(self._in_flight)
+        if room < 1:
+            return False
+        busy = {job.contact for batch in self._in_flight for job in batch.jobs if job.stream == "refresh"}
+        size = self.around.crm.bulk_size if self.around.crm else EFFECTS_AT_ONCE
+        # The last free call is kept for somebody who is waiting in front of a page.
+        keep_one = room == 1 and self.around.options.parallel > 1
+        jobs = leases.take(self.lane, self._worker, size=size, busy=busy, interactive_only=keep_one)
+        if jobs:
+            self._begin(jobs)
+        return bool(jobs)
+
+    def settle(self, batch: Batch) -> None:
+        """Writes down what a batch's network step brought. Raises LeaseLost or a DatabaseError."""
+        batch.settle(batch.result)
+        self._in_flight.remove(batch)
+
+    def _begin(self, jobs: list[Job]) -> None:
+        first = jobs[0]
+        if not first.command:
+            for job in jobs:
+                self._understand_again(job)
+        elif first.connection and self.around.crm is None:
+            dispatch.settle_without_crm(self.around, jobs)
+        elif first.stream == "refresh":
+            self._begin_refreshes(jobs)
+        elif first.stream == "effect":
+            self._begin_effects(jobs)
+        else:
+            self._begin_commands(jobs)
+
+    def _begin_refreshes(self, jobs: list[Job]) -> None:
+        contacts = list(dict.fromkeys(job.contact for job in jobs))
+        if not self.around.site_options.create_members_on_refresh:
+            known = sync.known_contacts(connection=self.lane.connection, contacts=contacts)
+            dispatch.settle_strangers(self.around, [job for job in jobs if job.contact not in known])
+            contacts = [contact for contact in contacts if contact in known]
+            jobs = [job for job in jobs if job.contact in known]
+        if jobs and (crm := self.around.crm):
+            self._send(
+                jobs,
+                lambda: reads.fetch(crm, contacts),
+                lambda fetched: dispatch.settle_refreshes(self.around, jobs, fetched),
+            )
+
+    def _begin_effects(self, jobs: list[Job]) -> None:
+        leases.mark_sent(self.lane, jobs)
+        if crm := self.around.crm:
+            self._send(
+                jobs,
+                lambda: effects.perform(crm, jobs),
+                lambda performed: dispatch.settle_effects(self.around, jobs, performed),
+            )
+
+    def _begin_commands(self, jobs: list[Job]) -> None:
+        crm = self.around.crm
+        if self._words[jobs[0].command].NEEDS == Needs.CONTACT and crm:
+            self._send(
+                jobs,
+                lambda: reads.fetch(crm, [job.contact for job in jobs]),
+                lambda fetched: dispatch.settle_commands(self.around, jobs, fetched),
+            )
+        else:
+            dispatch.settle_commands(self.around, jobs, reads.Fetched())
+
+    def _send(self, jobs: Sequence[Job], network: Callable[[], Any], settle: Callable[[Any], None]) -> None:
+        batch = Batch(self, jobs, settle)
+        self._in_flight.append(batch)
+
+        def step() -> None:
+            try:
+                batch.result = network()
+            except BaseException:
+                # An adapter's mistake: the attempt stays open and becomes a crash when the lease is given up.
+                log.exception("the network step of %d jobs broke", len(jobs))
+                batch.settle = lambda _: dispatch.settle_broken(self.around, jobs)
+            self._finished.put(batch)
+
+        self._pool.submit(step)
+
+    def _understand_again(self, job: Job) -> None:
+        """A redelivered call that was not understood before: read once more, with today's commands."""
+        delivery = Delivery.objects.get(pk=job.delivery)
+        arrived = _arrived(delivery)
+        place = plan.places([delivery.connection])[delivery.connection]
+        jobs = plan.jobs_of(arrived, place, self._words, word=job.params.get("word", ""), by_staff=True)
+        first = jobs[0]
+        with leases.outcome_transaction(self.lane, [job]):
+            if first.outcome:
+                ended = Ended(job, "failed", "failed", first.reason, first.detail, spends_try=True)
+                leases.finish([ended])
+                return
+            leases.finish([Ended(job, "given-back", due=clock.now_ms())])
+            store.understood(job.id, first)
+            store.add(jobs[1:])
+
+
+def _surroundings(lane: Lane, adapters: Adapters, words: Mapping[str, ModuleType]) -> Surroundings:
+    site = Site.objects.get(pk=lane.site)
+    connection = Connection.objects.filter(pk=lane.connection, active=True).first()
+    return Surroundings(
+        lane=lane,
+        words=words,
+        crm=adapters.of(connection) if connection else None,
+        site_options=site.options,
+        options=connection.options if connection else ConnectionOptions(),
+    )
+
+
+def _arrived(delivery: Delivery) -> plan.Arrived:
+    return plan.Arrived(
+        id=delivery.id,
+        site=delivery.site,
+        connection=delivery.connection,
+        received=clock.to_ms(delivery.received),
+        kind=delivery.kind,
+        method=delivery.method,
+        query=delivery.query,
+        headers=delivery.headers,
+        body=bytes(delivery.body),
+        status=delivery.status,
+        reason="",
+    )
