@@ -1,5 +1,26 @@
 """Which page answers which path. Webhooks never come here: rsgi.py hands them to the receiver."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from tagwarden.staff import deliveries, delivery, member, members, release, releases, sign_in
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", sign_in.home, name="home"),
+    path("sign-in/<str:token>/", sign_in.link_page, name="link"),
+    path("staff/", sign_in.home, name="staff"),
+    path("staff/sign-in/", sign_in.sign_in_page, name="sign-in"),
+    path("staff/sign-out/", sign_in.sign_out, name="sign-out"),
+    path("staff/appearance/", sign_in.appearance, name="appearance"),
+    path("staff/deliveries/", deliveries.deliveries, name="deliveries"),
+    path("staff/deliveries/<str:number>/", delivery.delivery, name="delivery"),
+    path("staff/deliveries/<str:number>/redeliver/", delivery.redeliver, name="redeliver"),
+    path("staff/deliveries/<str:number>/redeliver-alike/", delivery.redeliver_alike, name="redeliver-alike"),
+    path("staff/deliveries/<str:number>/run-again/", delivery.run_again, name="run-again"),
+    path("staff/releases/", releases.releases, name="releases"),
+    path("staff/releases/<str:slug>/", release.release, name="release"),
+    path("staff/releases/<str:slug>/not-members/", release.not_members, name="not-members"),
+    path("staff/releases/<str:slug>/redeliver/", release.redeliver, name="redeliver-release"),
+    path("staff/members/", members.members, name="members"),
+    path("staff/members/<str:login>/", member.member, name="member"),
+    path("staff/members/<str:login>/refresh/", member.refresh, name="refresh"),
+]

@@ -1,10 +1,77 @@
 """Pages say 503 *being upgraded* while the database's schema is not this version's, or is not there."""
 
+import threading
+import time
 from collections.abc import Callable
+from functools import cache
 
+from django.db import DatabaseError, connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+
+OURS = {"accounts", "connections", "members", "journal"}
+LOOK_AGAIN = 1.0  # seconds
 
 
-def while_upgrading(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+@cache
+def _of_this_version() -> frozenset[tuple[str, str]]:
+    return frozenset(key for key in MigrationLoader(None).disk_migrations if key[0] in OURS)
+
+
+def schema_fits() -> bool:
+    """Whether the database can be reached and has exactly this version's migrations of our own apps."""
+    try:
+        applied = MigrationRecorder(connection).applied_migrations()
+    except DatabaseError:
+        connection.close()
+        return False
+    return {key for key in applied if key[0] in OURS} == _of_this_version()
+
+
+class _LastLook:
+    """The last verdict, for a second: one thread looks, the others take what is known."""
+
+    def __init__(self) -> None:
+        self.fits, self.at, self.busy = True, float("-inf"), threading.Lock()
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self.at > LOOK_AGAIN and self.busy.acquire(blocking=self.at < 0):
+            try:
+                self.fits, self.at = schema_fits(), time.monotonic()
+            finally:
+                self.busy.release()
+        return self.fits
+
+    def forget(self) -> None:
+        self.at = float("-inf")
+
+
+last_look = _LastLook()
+
+
+def _being_upgraded() -> HttpResponse:
+    return HttpResponse(
+        render_to_string("upgrading.html"), status=503, headers={"Retry-After": "5", "Cache-Control": "no-store"}
+    )
+
+
+class WhileUpgrading:
     """Middleware."""
-    return get_response
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request) if last_look() else _being_upgraded()
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """A database that went away in the middle of a page is no mistake of the page."""
+        if not isinstance(error, DatabaseError):
+            return None
+        last_look.forget()
+        return None if last_look() else _being_upgraded()
+
+
+while_upgrading = WhileUpgrading
