@@ -12,7 +12,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -68,7 +68,13 @@ def _words() -> wire.Words | None:
 
 
 class Front:
-    """What granian calls: receiver first, then pages."""
+    """What granian calls: receiver first, then pages.
+
+    `pages`: makes the WSGI application behind, None if it can't start.
+    """
+
+    def __init__(self, pages: Callable[[], WSGIApplication | None] = _django) -> None:
+        self._application = pages
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         orphans.leave_with_parent()
@@ -83,7 +89,7 @@ class Front:
         proxies = Proxies(settings.trusted_proxies)
         keys = crypto.read_keys(settings.keys_file)
         writer = SpoolWriter(spool_folder(settings.data), wait=HANDOVER)
-        self._pages = Pages(_django(), proxies)
+        self._pages = Pages(self._application(), proxies)
         self._commit = GroupCommit(writer, loop)
         self._receiver = Receiver(
             door=DoorTable(door_path(settings.data), keys.digest),
@@ -234,8 +240,9 @@ def _http_headers(pairs: list[tuple[str, str]], host: str) -> dict[str, str]:
 # Starting.
 
 
-def build_server(host: str, port: int) -> MPServer:
-    """The server, with the flags that were measured; tests/receiver/test_start.py holds them.
+def build_server(host: str, port: int, target: str = "tagwarden.rsgi:application") -> MPServer:
+    """The server of that application, with the flags that were measured; tests/receiver/test_start.py holds
+    them.
 
     One worker and uvloop: a second worker would be a second spool, and asyncio's loop lost SIGTERM now and
     then. `backpressure` counts connections in hand, stalled ones as well, so it is high; what is queued is
@@ -244,7 +251,7 @@ def build_server(host: str, port: int) -> MPServer:
     promised is on disk by then.
     """
     return MPServer(
-        "tagwarden.rsgi:application",
+        target,
         address=host,
         port=port,
         interface=Interfaces.RSGI,
@@ -263,7 +270,7 @@ def build_server(host: str, port: int) -> MPServer:
     )
 
 
-def serve(host: str, port: int) -> None:
+def serve(host: str, port: int, target: str = "tagwarden.rsgi:application") -> None:
     """Takes webhooks and shows pages on that address until SIGTERM.
 
     Raises SettingsError with a sentence if keys or spool can't be used, or another process has the spool.
@@ -280,7 +287,7 @@ def serve(host: str, port: int) -> None:
         time.sleep(0.2)
         door.refresh()
     _raise_file_limit()
-    build_server(host, port).serve()
+    build_server(host, port, target).serve()
 
 
 def _raise_file_limit() -> None:

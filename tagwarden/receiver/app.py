@@ -22,7 +22,7 @@ from tagwarden.spool.group_commit import GroupCommit, NotCommitted
 
 DOOR_EVERY = 0.5  # seconds between two looks at the door table's version
 DOOR_AT_MOST_EVERY = 0.05  # seconds; also with a flood of wrong handshakes
-REFUSED_AFTER = 0.05  # seconds: the same for all 403, so that time tells nothing of why
+REFUSED_AFTER = 0.1  # seconds: the same for all 403, so that time tells nothing of why
 STRANGERS_A_SECOND = 10
 
 _STATUS = {"too-large": 413, "body-stopped": 408}
@@ -80,7 +80,7 @@ class Receiver:
             return True
         started = self._loop.time()
         if entry is None or entry.revoked:
-            self._read_door()
+            await self._door_as_of(started)
             secret, entry = self._known(values)
         request = Request(scope, self._proxies)
         request.secret, request.entry = secret, entry
@@ -152,11 +152,17 @@ class Receiver:
         self._read_door()
         self._timer = self._loop.call_later(DOOR_EVERY, self._keep_door_fresh)
 
+    async def _door_as_of(self, moment: float) -> None:
+        """The door table is as it was at that moment or later: nobody is refused by an old one."""
+        pause = self._door_read + DOOR_AT_MOST_EVERY - self._loop.time()
+        if pause > 0:
+            await asyncio.sleep(pause)
+        if self._door_read < moment:
+            self._read_door()
+
     def _read_door(self) -> None:
-        now = self._loop.time()
-        if now - self._door_read >= DOOR_AT_MOST_EVERY:
-            self._door_read = now
-            self._door.refresh()
+        self._door_read = self._loop.time()
+        self._door.refresh()
 
     def _may_keep_stranger(self) -> bool:
         second, count = self._strangers
@@ -171,7 +177,9 @@ def _headers(request: Request, verdict: Verdict) -> list[tuple[str, str]]:
         ("cache-control", "no-store"),
         ("x-request-id", request.id),
     ]
-    if verdict.status == 405:
+    if verdict.status in (408, 413):
+        headers.append(("connection", "close"))  # what is left of the body is not read
+    elif verdict.status == 405:
         headers.append(("allow", "POST"))
     elif verdict.status == 503:
         headers.append(("retry-after", "2"))

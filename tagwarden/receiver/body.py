@@ -15,9 +15,7 @@ class SenderLeft(Exception):
     """The connection ended before the body did."""
 
 
-async def read_body(
-    protocol: HTTPProtocol, headers: Mapping[str, str], largest: int = LARGEST
-) -> tuple[bytes, str]:
+async def read_body(protocol: HTTPProtocol, headers: Mapping[str, str], largest: int = LARGEST) -> tuple[bytes, str]:
     """The body and "", or what is kept of it and the reason code of what is wrong with it.
 
     Raises SenderLeft, or granian's ProtocolClosed, if the sender left before the end.

@@ -1,7 +1,8 @@
 """What the head of a request says, and what of it may be kept: never a secret."""
 
 import json
-from urllib.parse import quote, quote_plus, unquote, unquote_plus
+import re
+from functools import lru_cache
 
 from granian.rsgi import Scope
 
@@ -86,7 +87,7 @@ class Request:
             path=_masked_path(payload.clean(self.path), self.secret if known else "")[:LONGEST_QUERY],
             query=_masked_query(self.query, self.secret if known else "")[:LONGEST_QUERY],
             headers=json.dumps(self._kept_headers(known)),
-            body=_masked_body(body, self.secret) if known else b"",
+            body=_masked(body, self.secret) if known else b"",
             address=self.address,
             host=self.host[:255],
             word=word,
@@ -114,38 +115,33 @@ def _size(pairs: list[tuple[str, str]]) -> int:
     return sum(len(name) + len(value) for name, value in pairs)
 
 
+@lru_cache(maxsize=256)
+def _spellings(secret: bytes) -> re.Pattern[bytes]:
+    """The secret however percent signs spell it."""
+    return re.compile(b"".join(b"(?:%s|%%(?i:%02x))" % (re.escape(b"%c" % byte), byte) for byte in secret))
+
+
+def _masked(data: bytes, secret: str) -> bytes:
+    """The bytes without the secret."""
+    raw = secret.encode("utf-8", "replace")
+    data = data.replace(raw, MASK.encode())
+    return _spellings(raw).sub(MASK.encode(), data) if b"%" in data else data
+
+
 def _masked_text(text: str, secret: str) -> str:
-    """The text without the secret; if it hides there in another spelling, nothing of the text is kept."""
-    masked = text.replace(secret, MASK)
-    return MASK if "%" in masked and secret in unquote(masked) else masked
+    return _masked(text.encode("utf-8", "replace"), secret).decode("utf-8", "replace")
 
 
 def _masked_path(path: str, secret: str) -> str:
     """The path without the handshake; of a stranger's hook only that it was one."""
     if secret:
-        return path.replace(secret, MASK)
+        return _masked_text(path, secret)
     return f"{HOOKS}{MASK}" if path.startswith(HOOKS) else path
 
 
 def _masked_query(query: str, secret: str) -> str:
-    """The query without the handshake, however it is spelled; of a stranger's only the names."""
-    if secret and secret in query and "%" not in query and "+" not in query:
-        return query.replace(secret, MASK)
-    return "&".join(_masked_piece(piece, secret) for piece in query.split("&")) if query else ""
-
-
-def _masked_piece(piece: str, secret: str) -> str:
-    name, equals, value = piece.partition("=")
-    if not secret:
-        return f"{name}={MASK}" if equals else MASK
-    if secret in unquote_plus(name):
-        return MASK
-    return f"{name}={MASK}" if secret in unquote_plus(value) else piece
-
-
-def _masked_body(body: bytes, secret: str) -> bytes:
-    for form in dict.fromkeys((secret, quote(secret, safe=""), quote_plus(secret))):
-        raw = form.encode("utf-8", "surrogateescape")
-        if raw in body:
-            body = body.replace(raw, MASK.encode())
-    return body
+    """The query without the handshake; of a stranger's only the names."""
+    if secret:
+        return _masked_text(query, secret)
+    pieces = [piece.partition("=") for piece in query.split("&")]
+    return "&".join(f"{name}={MASK}" if equals else MASK for name, equals, _ in pieces) if query else ""

@@ -1,0 +1,43 @@
+"""The real receiver on the real server, with a few pages of our own behind it in place of Django.
+
+Started by conftest.py as `python tests/receiver/harness.py PORT`.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+from wsgiref.types import StartResponse
+
+from tagwarden import rsgi
+
+CLOSED = {"times": 0}
+
+
+class _Closing(list[bytes]):
+    def close(self) -> None:
+        CLOSED["times"] += 1
+
+
+def pages(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    """/slow takes a second; /big streams 5 MiB; /closed counts; all others tell what they were given."""
+    path = environ["PATH_INFO"]
+    if path == "/broken":
+        raise RuntimeError("this page always breaks")
+    if path == "/big":
+        start_response("200 OK", [("Content-Type", "application/octet-stream")])
+        return (b"x" * 65_536 for _ in range(80))
+    if path == "/slow":
+        time.sleep(1)
+    told = {name: value for name, value in environ.items() if isinstance(value, str)}
+    told["body"] = environ["wsgi.input"].read().decode("latin-1")
+    told["closed"] = str(CLOSED["times"])
+    start_response("201 Created", [("Content-Type", "application/json"), ("X-Page", "yes")])
+    return _Closing([json.dumps(told).encode()])
+
+
+application = rsgi.Front(pages=lambda: pages)
+
+if __name__ == "__main__":
+    rsgi.serve("127.0.0.1", int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else f"{__file__}:application")
