@@ -29,7 +29,7 @@ from tagwarden.connections.models import Connection  # noqa: E402
 from tagwarden.core import clock, crypto  # noqa: E402
 from tagwarden.members.models import Contact, Member  # noqa: E402
 
-MARKERS = {"tests/browser": "browser"}
+MARKERS = {"tests/browser": "browser", "tests/crash": "crash"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

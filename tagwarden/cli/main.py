@@ -1,6 +1,5 @@
 """The command line: finds the command's module, runs it, and turns every refusal into a sentence."""
 
-import importlib
 import sys
 import traceback
 from dataclasses import dataclass
@@ -59,7 +58,7 @@ def main() -> None:
 def _load(command: Command, *, wants_help: bool) -> ModuleType:
     module = f"tagwarden.cli.{command.module}"
     if not command.django:
-        return importlib.import_module(module)
+        return loading.late(module)
     return loading.for_help(module) if wants_help else loading.with_django(module)
 
 
