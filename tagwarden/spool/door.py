@@ -154,6 +154,4 @@ def _entry(
     id_pattern: str,
 ) -> Entry:
     words = tuple(json.loads(scopes))
-    return Entry(
-        digest, handshake, site, connection, crm, words, bool(get_allowed), bool(revoked), id_pattern
-    )
+    return Entry(digest, handshake, site, connection, crm, words, bool(get_allowed), bool(revoked), id_pattern)

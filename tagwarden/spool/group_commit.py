@@ -97,9 +97,7 @@ class GroupCommit:
         """What is queued, at least one item, and whether more may come."""
         batch: list[_Item] = []
         size = 0
-        while (
-            len(batch) < LARGEST_BATCH and size < LARGEST_BATCH_BYTES and not (batch and self._queue.empty())
-        ):
+        while len(batch) < LARGEST_BATCH and size < LARGEST_BATCH_BYTES and not (batch and self._queue.empty()):
             item = self._queue.get()
             if item is None:
                 return batch, False
@@ -110,14 +108,15 @@ class GroupCommit:
     def _commit(self, batch: list[_Item]) -> None:
         """Commits the batch. While another holds the file, asks again for those who still wait."""
         error: Exception | None = None
-        while live := [item for item in batch if not item.waiter.done()]:
+        while any(not item.waiter.done() for item in batch):
             try:
-                self._writer.append(item.row for item in live)
+                # Who still waits is asked when the file is ours, for getting it may take a while.
+                self._writer.append(item.row for item in batch if not item.waiter.done())
             except (sqlite3.Error, OSError) as failure:
                 error = failure
                 if _is_busy(failure):
                     continue
-                log.error("A batch of %d calls could not be put on disk: %s", len(live), failure)
+                log.error("A batch of %d calls could not be put on disk: %s", len(batch), failure)
             else:
                 error = None
                 failpoints.reach(failpoints.COMMIT_AND_ANSWER)

@@ -111,7 +111,8 @@ class SpoolWriter:
     def append(self, rows: Iterable[Row]) -> None:
         """Puts the rows on disk in one transaction: all of them are there, or, after an error, none.
 
-        Raises sqlite3.Error or OSError; the next call starts afresh.
+        `rows` is gone through when the file is ours. Raises sqlite3.Error or OSError; the next call starts
+        afresh.
         """
         db = self._current()
         try:

@@ -3,8 +3,10 @@
 Started by conftest.py as `python tests/receiver/harness.py PORT`.
 """
 
+import ctypes
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -20,9 +22,20 @@ class _Closing(list[bytes]):
         CLOSED["times"] += 1
 
 
+def kill_writer() -> None:
+    """What no error of SQLite is: something that the writer can't go on after."""
+    thread = next(each for each in threading.enumerate() if each.name == "spool-writer")
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(MemoryError))
+
+
 def pages(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-    """/slow takes a second; /big streams 5 MiB; /closed counts; all others tell what they were given."""
+    """/kill-writer kills the spool's writer at its next step, /slow takes a second, /big streams 5 MiB.
+
+    All others tell what they were given, and how many answers were closed.
+    """
     path = environ["PATH_INFO"]
+    if path == "/kill-writer":
+        kill_writer()
     if path == "/broken":
         raise RuntimeError("this page always breaks")
     if path == "/big":

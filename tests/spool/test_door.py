@@ -37,9 +37,7 @@ def test_a_table_that_was_never_filled_says_so(path: Path, keys: Keys) -> None:
 
 
 def test_what_is_filled_in_is_found_by_its_secret(path: Path, keys: Keys) -> None:
-    wanted = entry(
-        keys, scopes=("genpass", "updateuser"), get_allowed=True, revoked=True, id_pattern="[a-z]+"
-    )
+    wanted = entry(keys, scopes=("genpass", "updateuser"), get_allowed=True, revoked=True, id_pattern="[a-z]+")
     door.fill(path, [wanted, entry(keys, "another")])
     table = DoorTable(path, keys.digest)
     assert table.find(SECRET) == wanted

@@ -120,9 +120,7 @@ def test_a_second_writer_is_refused_with_folder_and_process(folder: Path) -> Non
 def test_the_lock_of_a_killed_writer_is_free(folder: Path) -> None:
     code = "import sys; from pathlib import Path; from tagwarden.spool.log import SpoolWriter; "
     code += "SpoolWriter(Path(sys.argv[1])); print('ready', flush=True); sys.stdin.read()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
