@@ -65,6 +65,10 @@ class Crm(ABC):
     def __init__(self, *, base_url: str, credentials: Mapping[str, str]) -> None:
         self.http = httpx.Client(base_url=base_url, headers=self.headers(credentials), timeout=TIMEOUT)
 
+    def close(self) -> None:
+        """Ends its HTTP connections."""
+        self.http.close()
+
     # --- what a vendor's file fills in ---------------------------------------------------------------------------
 
     @abstractmethod

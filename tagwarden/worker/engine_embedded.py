@@ -52,7 +52,7 @@ class Engine:
                 log.warning("the database can't be used now, work waits: %s", error)
                 connection.close()
                 stop.wait(AFTER_TROUBLE_SECONDS)
-        self._leave()
+        self.leave()
 
     def turn(self) -> bool:
         """Gives every lane that has work one batch. False if there was nothing to do."""
@@ -144,7 +144,7 @@ class Engine:
         except Empty:
             return
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
         """A clean stop: what is in flight may end, then attempts are closed unspent and leases given back."""
         until = time.monotonic() + STOP_SECONDS
         try:
@@ -157,3 +157,4 @@ class Engine:
         except DatabaseError as error:
             log.warning("leases are left to run out, the database can't be used: %s", error)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._adapters.close()

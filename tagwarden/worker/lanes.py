@@ -43,6 +43,11 @@ class Adapters:
             known = self._open[connection.pk] = (settings, connect.open_crm(connection))
         return known[1]
 
+    def close(self) -> None:
+        """Ends all HTTP connections."""
+        for _, crm in self._open.values():
+            crm.close()
+
 
 @dataclass
 class Batch:
