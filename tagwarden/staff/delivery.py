@@ -157,7 +157,7 @@ def _effect(child: Story, crm: str) -> dict[str, Any]:
     job = child.job
     reason = words.title(job.reason, child.detail, crm) if job.reason else ""
     calls = [made for one in child.tries for made in one.calls]
-    what = child.params.get("tag") or child.params.get("field") or ""
+    what = next((child.params[name] for name in ("name", "field", "tag") if child.params.get(name)), "")
     return {
         "outcome": child.shown,
         "title": words.plain(job.command),

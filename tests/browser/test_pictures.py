@@ -1,0 +1,55 @@
+"""Every page as people see it: its picture, what axe says of it, and whether it fits a narrow screen."""
+
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tagwarden.staff import rows
+from tests.browser import scene
+from tests.browser.conftest import PHONE, WIDE, Open
+from tests.browser.scene import Scene
+
+PAGES = {
+    "signin": lambda _: "/staff/sign-in/",
+    "deliveries": lambda _: "/staff/deliveries/",
+    "delivery-failed": lambda s: f"/staff/deliveries/{s.failed.key}/",
+    "delivery-done": lambda s: f"/staff/deliveries/{s.done.key}/",
+    "delivery-misspelled": lambda s: f"/staff/deliveries/{s.misspelled.key}/",
+    "releases": lambda _: "/staff/releases/",
+    "release": lambda s: f"/staff/releases/{_slug(s)}/",
+    "not-members": lambda s: f"/staff/releases/{_slug(s)}/not-members/",
+    "members": lambda _: "/staff/members/",
+    "member": lambda s: f"/staff/members/{s.priya.account.login}/",
+}
+LOOKS = [(WIDE, False), (PHONE, False), (WIDE, True), (PHONE, True)]
+
+
+def _slug(northlight: Scene) -> str:
+    return rows.slug(northlight.release)
+
+
+def _look(page: Page, pictures: Path, name: str, width: int, *, dark: bool) -> None:
+    page.evaluate("document.fonts.ready")
+    page.screenshot(path=pictures / f"staff-{name}-{width}{'-dark' if dark else ''}.png", full_page=True)
+    findings = Axe().run(page)
+    assert findings.violations_count == 0, findings.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_well_to_look_at(name: str, northlight: Scene, open_page: Open, pictures: Path) -> None:
+    account = None if name == "signin" else northlight.ana
+    for width, dark in LOOKS:
+        page = open_page(PAGES[name](northlight), account=account, width=width, dark=dark)
+        _look(page, pictures, name, width, dark=dark)
+    page = open_page(PAGES[name](northlight), account=account, width=320)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways at 320"
+
+
+def test_before_the_first_call(transactional_db: None, open_page: Open, pictures: Path) -> None:
+    _, ana, _ = scene.empty()
+    for width, dark in LOOKS:
+        page = open_page("/staff/deliveries/", account=ana, width=width, dark=dark)
+        _look(page, pictures, "deliveries-empty", width, dark=dark)
