@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tagwarden.cli import find, show
+from tagwarden.cli import find, migrate, show
 from tagwarden.connections import connect, handshakes, setup
 from tagwarden.connections.models import Connection
 from tagwarden.core.errors import SettingsError
@@ -20,7 +20,9 @@ app = typer.Typer(
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Number = Annotated[str, typer.Argument(help="The connection's number.")]
-Credentials = Annotated[Path | None, typer.Option(help="File with the CRM's key, as a JSON object; see docs/crms.")]
+Credentials = Annotated[
+    Path | None, typer.Option(help="File with the CRM's key, as a JSON object; see docs/crms.")
+]
 
 
 @app.command()
@@ -34,6 +36,7 @@ def add(
     """Add a connection to a CRM, with a first handshake."""
     secrets = _credentials(credentials_file) if credentials_file else {}
     link = setup.add_connection(find.site(site), crm, name=name, base_url=base_url, credentials=secrets)
+    migrate.fill_door()
     secret = handshakes.reveal(link.handshakes.get())
     show.say(
         f"Connection {link.pk}: {link.name}, for {link.site.name}",

@@ -8,6 +8,8 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tagwarden.cli import show
+
 RELEASE = "Module_3"
 AT_ONCE = 100
 
@@ -17,7 +19,6 @@ class Filled(Protocol):
 
     def release_url(self, name: str) -> str: ...
     def holders(self, tag: str) -> int: ...
-    def members(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,8 @@ class Seen:
     """What happened. Times in seconds from the first call on, `slowest_ms` in milliseconds."""
 
     contacts: int
-    members: int
     answered: int
-    not_answered: int
+    others: dict[str, int]  # what else the calls were answered with, or why they were not
     slowest_ms: float
     fired_in: float
     holders: int
@@ -45,14 +45,15 @@ class Seen:
         lines = [
             f"The CRM fired {calls}, {AT_ONCE} at a time, in {self.fired_in:.1f} s.",
             f"{self.answered:,} were on disk before their 200; the slowest took {self.slowest_ms:,.0f} ms.",
-            f"Tagwarden read the CRM {self.reads:,} times for that.",
+            f"Tagwarden read the CRM {show.count(self.reads, 'time')} for that.",
         ]
-        if self.not_answered:
-            lines.append(f"{self.not_answered:,} calls had no 200. The CRM doesn't send them again.")
+        lines += [f"{n:,} calls had {what} instead." for what, n in self.others.items()]
         if self.went_well:
             lines.append(f"All {holders} members hold {tag}, {self.settled_in:.1f} s after the first call.")
         else:
-            lines.append(f"After {self.settled_in:.0f} s only {holders} of {self.contacts:,} members hold {tag}.")
+            lines.append(
+                f"After {self.settled_in:.0f} s only {holders} of {self.contacts:,} members hold {tag}."
+            )
         return lines
 
 
@@ -77,9 +78,8 @@ def watch(crm_url: str, filled: Filled, *, tag: str, contacts: int) -> Seen:
     answered = figures["statuses"].get("200", 0)
     return Seen(
         contacts=contacts,
-        members=filled.members(),
         answered=answered,
-        not_answered=contacts - answered,
+        others={k: n for k, n in (figures["statuses"] | figures["errors"]).items() if k != "200"},
         slowest_ms=figures["slowest_ms"],
         fired_in=fired_in,
         holders=holders,
@@ -111,7 +111,9 @@ def _calls(
         time.sleep(0.1)
 
 
-def _holders(filled: Filled, tag: str, bars: Progress, began: float, until: float, contacts: int) -> tuple[int, float]:
+def _holders(
+    filled: Filled, tag: str, bars: Progress, began: float, until: float, contacts: int
+) -> tuple[int, float]:
     """Watches the tag arrive at members. Returns how many hold it, and after how long."""
     bar = bars.add_task("Members who hold it", total=contacts)
     while True:

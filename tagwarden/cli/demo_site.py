@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from django.db import connection as database
 from django.db import transaction
+from django.urls import reverse
 
 from tagwarden.accounts import sign_in, sites
 from tagwarden.accounts.models import Account, Site
+from tagwarden.cli import migrate
 from tagwarden.connections import connect, handshakes, setup
 from tagwarden.connections.models import Connection
 from tagwarden.core import clock
 from tagwarden.journal.models import Release
 from tagwarden.members import enrol
-from tagwarden.members.models import ContactTag, Member, Source
+from tagwarden.members.models import ContactTag, Source
+from tagwarden.staff import rows
 
 RELEASE_DELAY = 4  # seconds that a release collects calls, here; 300 is usual
 
@@ -37,20 +39,16 @@ class Filled:
         """A one-time link to the staff pages."""
         return sign_in.make_link(self.owner, site=self.site, lives=timedelta(hours=24))
 
-    def members(self) -> int:
-        return Member.objects.filter(site=self.site).count()
+    def release_page(self) -> str:
+        """Where staff watch the release; the list of releases while there is none."""
+        release = Release.objects.filter(connection=self.connection.pk).order_by("-pk").first()
+        where = reverse("release", args=[rows.slug(release)]) if release else reverse("releases")
+        return f"{self.site.public_url}{where}"
 
     def holders(self, tag: str) -> int:
         """How many members hold that tag now."""
         held = ContactTag.objects.filter(tag__connection=self.connection, tag__name=tag, until=None)
         return held.filter(contact__member__isnull=False).count()
-
-    def release_is_open(self) -> bool:
-        return Release.objects.filter(connection=self.connection.pk, closed=None).exists()
-
-    def close(self) -> None:
-        """Gives back the database connection."""
-        database.close()
 
 
 def fill(*, public_url: str, crm_url: str) -> Filled:
@@ -67,6 +65,7 @@ def fill(*, public_url: str, crm_url: str) -> Filled:
         site, "sandbox", name="Sandbox CRM", base_url=crm_url, credentials={"api_key": "sandbox-key"}
     )
     setup.change(link, {"release_delay": str(RELEASE_DELAY)})
+    migrate.fill_door()
     for page in connect.open_crm(link).everybody():
         with transaction.atomic():
             enrol.enrol(

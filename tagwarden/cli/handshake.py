@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tagwarden.cli import find, show
+from tagwarden.cli import find, migrate, show
 from tagwarden.connections import handshakes, setup
 from tagwarden.connections.models import Connection, Handshake
 
@@ -32,6 +32,7 @@ def add(
     if import_file:
         secret = find.content(import_file)
         made = handshakes.import_secret(link, name, secret, scopes=words, get_allowed=get)
+        migrate.fill_door()
         show.say(f"Handshake {made.pk}: {made.name}, taken over")
         if len(secret) < handshakes.SHORTEST_STRONG:
             show.say("It is short and may be guessed. Rotate it when the automations can be changed.")
@@ -63,7 +64,10 @@ def list_handshakes(
         }
         for key in found.prefetch_related("uses")
     ]
-    shown = [row | {"scopes": row["scopes"] or "all", "state": "revoked" if row["revoked"] else "live"} for row in rows]
+    shown = [
+        row | {"scopes": row["scopes"] or "all", "state": "revoked" if row["revoked"] else "live"}
+        for row in rows
+    ]
     columns = {
         "id": "Handshake",
         "connection": "Connection",
@@ -89,10 +93,12 @@ def revoke(handshake: Number) -> None:
     """Shut the door to a handshake, within a second."""
     key = find.handshake(handshake)
     done = handshakes.revoke(key)
+    migrate.fill_door()
     show.say(f"Handshake {key.pk} is revoked." if done else f"Handshake {key.pk} was revoked already.")
 
 
 def _say_new(made: Handshake, secret: str) -> None:
+    migrate.fill_door()
     show.say(f"Handshake {made.pk}: {made.name}", f"Secret    {secret}")
     words = handshakes.scopes_of(made) or ("updateuser",)
     for word in words:

@@ -18,6 +18,14 @@ def migrate() -> None:
     """Migrates under a lock that other machines respect too, and fills this machine's door table."""
     with _locked():
         call_command("migrate", interactive=False, verbosity=0)
+    fill_door()
+
+
+def fill_door() -> None:
+    """Tells this machine's door at once which handshakes there are.
+
+    Intake does so too, but later: a webhook may come first, and a CRM that was refused doesn't call again.
+    """
     door.fill(door.door_path(env().data), handshakes.door_entries())
 
 

@@ -3,12 +3,13 @@
 from typing import Annotated, Any
 
 import typer
-from django.db.models import Count
 
 from tagwarden.accounts.models import Site
 from tagwarden.cli import find, show
 from tagwarden.core.errors import SettingsError
-from tagwarden.journal.models import Job, Release
+from tagwarden.journal import diagnosis
+from tagwarden.journal.diagnosis import Figures
+from tagwarden.journal.models import Release
 
 app = typer.Typer(
     add_completion=False,
@@ -29,21 +30,31 @@ def list_releases(
     found = Release.objects.order_by("-opened", "-pk")
     if site:
         found = found.filter(site=find.site(site).pk)
-    rows = [_row(release) for release in found[:limit]]
+    releases = list(found[:limit])
+    figures = diagnosis.figures(one.pk for one in releases)
+    rows = [_row(one, figures[one.pk]) for one in releases]
     shown = [row | {"opened": show.clock_time(row["opened"], _zone(row["site"]))} for row in rows]
-    columns = {"id": "Release", "name": "Name", "opened": "Opened", "calls": "Calls", "done": "Done"}
+    columns = {
+        "id": "Release",
+        "name": "Name",
+        "opened": "Opened",
+        "contacts": "Contacts",
+        "synced": "Synced",
+    }
     columns |= {"waiting": "Waiting", "failed": "Failed", "not_members": "Not members"}
     empty = "No releases yet. The first batchsync call opens one."
     show.listing(rows if json else shown, columns, json=json, empty=empty)
 
 
 @app.command("show")
-def show_release(release: Annotated[str, typer.Argument(help="The release's number.")], json: Json = False) -> None:
+def show_release(
+    release: Annotated[str, typer.Argument(help="The release's number.")], json: Json = False
+) -> None:
     """Show a release and how far it is."""
     found = Release.objects.filter(pk=int(release) if release.isdecimal() else 0).first()
     if found is None:
         raise SettingsError(f"There is no release {release}. `tagwarden release list` shows the latest.")
-    row = _row(found)
+    row = _row(found, diagnosis.figures([found.pk])[found.pk])
     if json:
         show.as_json(row)
         return
@@ -56,28 +67,15 @@ def show_release(release: Annotated[str, typer.Argument(help="The release's numb
             "State": state,
             "Reading": f"from {show.clock_time(found.reads_at, zone)}",
             "Calls": f"{row['calls']:,}, for {show.count(row['contacts'], 'contact')}",
-            **{label: f"{row[key]:,}" for key, label in _FIGURES.items()},
+            **{label: f"{row[key]:,}" for key, label in _LABELS.items()},
         }
     )
 
 
-_FIGURES = {
-    "done": "Done",
-    "not_members": "Not members",
-    "failed": "Failed",
-    "waiting": "Waiting",
-}
+_LABELS = {"synced": "Synced", "not_members": "Not members", "failed": "Failed", "waiting": "Waiting"}
 
 
-def _row(release: Release) -> dict[str, Any]:
-    """The figures add up to the calls; failed counts refused and unknown too, waiting counts held."""
-    jobs = Job.objects.filter(release=release.pk, root=None)
-    counts = {tuple(row[:2]): row[2] for row in jobs.values_list("standing", "reason").annotate(Count("pk"))}
-    not_members = sum(n for (_, reason), n in counts.items() if reason == "not-a-member")
-
-    def standing(*words: str) -> int:
-        return sum(n for (word, reason), n in counts.items() if word in words and reason != "not-a-member")
-
+def _row(release: Release, figures: Figures) -> dict[str, Any]:
     return {
         "id": release.pk,
         "name": release.name,
@@ -86,12 +84,9 @@ def _row(release: Release) -> dict[str, Any]:
         "opened": release.opened,
         "reads_at": release.reads_at,
         "closed": release.closed,
-        "calls": sum(counts.values()),
-        "contacts": jobs.values("contact").distinct().count(),
-        "done": standing("done", "no-op"),
-        "not_members": not_members,
-        "failed": standing("failed", "refused", "unknown"),
-        "waiting": standing("waiting", "held"),
+        "calls": release.calls,
+        "contacts": figures.contacts,
+        **{key: getattr(figures, key) for key in _LABELS},
     }
 
 

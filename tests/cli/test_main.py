@@ -23,7 +23,13 @@ def test_help_lists_the_commands_and_imports_no_django(tagwarden):
 
 def test_wrong_usage_leaves_with_2(tagwarden):
     tagwarden("init")
-    for arguments in (["conection"], ["site", "add"], ["site", "list", "--jsn"], ["serve", "--port", "x"], []):
+    for arguments in (
+        ["conection"],
+        ["site", "add"],
+        ["site", "list", "--jsn"],
+        ["serve", "--port", "x"],
+        [],
+    ):
         assert tagwarden(*arguments).code == 2, arguments
 
 
