@@ -37,6 +37,7 @@ def test_a_clean_stop_under_load_loses_nothing_and_ends(own_door: Door) -> None:
     codes: list[int] = []
     told = under_load(own_door, lambda: codes.append(own_door.stop()))
     assert codes == [0]
+    assert not list(own_door.spool.glob("*-wal"))  # the writer closed the file itself
     assert set(told.statuses) == {200}
     stored = [row.id for row in own_door.rows()]
     assert set(told.acked) <= set(stored)
