@@ -121,15 +121,21 @@ def renew(lanes: Sequence[Lane]) -> set[int]:
     return {lane for (lane,) in sql.rows(f"select id from journal_lane where {d.among('token')}", (tokens,))}
 
 
-def give_back(lane: Lane) -> None:
-    """Ends the lease and writes down when the lane is due next."""
+def give_back(lane: Lane, *, all_held_back: bool = False) -> None:
+    """Ends the lease and writes down when the lane is due next.
+
+    `all_held_back`: what is due can't be taken now (order, a sibling), so it is looked at again in a second.
+    """
     with transaction.atomic():
         held = sql.run(
             "update journal_lane set token = '', until = 0 where id = %s and token = %s",
             (lane.id, lane.token),
         )
         if held:
-            sql.run("update journal_lane set next_due = %s where id = %s", (_next_due(lane.id), lane.id))
+            due = _first_due(lane.id)
+            if due is not None and all_held_back:
+                due = max(due, clock.now_ms() + BLOCKED_LOOK_MS)
+            sql.run("update journal_lane set next_due = %s where id = %s", (due, lane.id))
 
 
 def close_unspent(lane: Lane) -> None:
@@ -148,7 +154,7 @@ def take_over_all() -> int:
             _close_crashed(token)
             sql.run(
                 "update journal_lane set token = '', until = 0, next_due = %s where id = %s",
-                (_next_due(lane), lane),
+                (_first_due(lane), lane),
             )
     return len(left)
 
@@ -176,12 +182,6 @@ def _first_due(lane: int) -> int | None:
         for priority in store.PRIORITIES
     ]
     return min((due for due in dues if due is not None), default=None)
-
-
-def _next_due(lane: int) -> int | None:
-    """The next moment at which looking is worth it: due jobs that are held back are looked at once a second."""
-    first, now = _first_due(lane), clock.now_ms()
-    return first if first is None or first > now else now + BLOCKED_LOOK_MS
 
 
 def _close_crashed(token: str) -> None:

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from django.db import connection as database
 from django.db.models import Aggregate, CharField, QuerySet
 from django.db.models.functions import Lower
 
 from tagwarden.accounts.models import Account
 from tagwarden.core.outcome import CrmTag, Snapshot
+from tagwarden.core.sql import Dialect
 from tagwarden.members.models import Contact, ContactTag, Source, Tag
 
 _COLUMNS = ("id", "external_id", "member_id", "primary", "email", "first_name", "last_name", "fields")
@@ -138,7 +140,7 @@ class _Plan:
         self.now = now
         self.names = names
         self.gained: list[ContactTag] = []
-        self.lost: dict[tuple[str, str], list[tuple[int, int]]] = {}  # (source, ref) → (contact, tag)
+        self.lost: list[tuple[int, int, object, str, str]] = []  # contact, tag, until, why
         self.changed: list[Contact] = []
         self.unchanged: dict[datetime, list[int]] = {}
         self.persons: list[Contact] = []  # whose e-mail or name changed
@@ -153,8 +155,8 @@ class _Plan:
         self.gained += [
             ContactTag(contact_id=contact.pk, tag_id=key, since=self.now, source=source, ref=ref) for key in gained
         ]
-        if lost:
-            self.lost.setdefault((read.source, ref), []).extend((contact.pk, key) for key in lost)
+        until = database.ops.adapt_datetimefield_value(self.now)
+        self.lost += [(contact.pk, key, until, read.source, ref) for key in lost]
         self._diff_contact(contact, snapshot)
         return Change(self._sorted(gained), self._sorted(lost))
 
@@ -176,15 +178,25 @@ class _Plan:
 
     def write(self) -> None:
         ContactTag.objects.bulk_create(self.gained)
-        for (source, ref), pairs in self.lost.items():
-            for tag in {tag for _, tag in pairs}:
-                ContactTag.objects.filter(
-                    tag=tag, contact__in=[contact for contact, of in pairs if of == tag], until__isnull=True
-                ).update(until=self.now, until_source=source, until_ref=ref)
+        self._write_lost()
         Contact.objects.bulk_update(self.changed, _CONTACT_FIELDS)
         # Only this one column when nothing changed: measured, the write costs by the page.
         for started, ids in self.unchanged.items():
             Contact.objects.filter(pk__in=ids).update(read_started_at=started)
+
+    def _write_lost(self) -> None:
+        """In one statement: each tag that goes has a moment and a job of its own to name, which the ORM can't batch."""
+        columns = {"contact_id": "bigint", "tag_id": "bigint", "until": "timestamptz"}
+        columns |= {"until_source": "text", "until_ref": "text"}
+        with database.cursor() as cursor:
+            Dialect(database.vendor).update(
+                cursor,
+                ContactTag._meta.db_table,
+                columns,
+                self.lost,
+                key=("contact_id", "tag_id"),
+                where="t.until is null",
+            )
 
 
 def _names(held: Mapping[int, set[int]], tags: Mapping[str, Tag]) -> dict[int, str]:

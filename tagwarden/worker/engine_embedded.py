@@ -97,7 +97,7 @@ class Engine:
             if started or drain.in_flight:
                 self._turns.append(drain)
             else:
-                leases.give_back(drain.lane)
+                leases.give_back(drain.lane, all_held_back=True)
                 del self._drains[drain.lane.id]
         except leases.LeaseLost:
             self._drop(drain)

@@ -7,17 +7,18 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from django.db import connection as database
 
 from tagwarden.accounts.models import Site
 from tagwarden.connections.models import Connection
 from tagwarden.core import catalogue, clock
 from tagwarden.core.env import env
+from tagwarden.core.outcome import Needs
 from tagwarden.core.uuid7 import uuid7
 from tagwarden.crms.sandbox import Crm as Adapter
 from tagwarden.journal.models import Attempt, Job, Lane
 from tagwarden.members import enrol
-from tagwarden.members.models import Contact, ContactTag
+from tagwarden.members.models import ContactTag
+from tagwarden.operations.base import URGENT
 from tagwarden.spool import log as spool
 from tagwarden.worker.engine_embedded import Engine
 from tagwarden.worker.intake import Intake
@@ -103,6 +104,10 @@ class Road:
             if not self.engine.turn():
                 time.sleep(0.005)
 
+    def in_hand(self) -> bool:
+        """Whether a job's attempt is open."""
+        return Attempt.objects.filter(ended=None).exists()
+
     def job(self, delivery: str) -> Job:
         return Job.objects.get(delivery=delivery, root=None)
 
@@ -123,28 +128,44 @@ def nothing_left_open() -> bool:
 
 
 @pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
+    """Adds a command to the catalogue, for this test only."""
+    listed = catalogue.listed("tagwarden.operations")
+
+    def add(word: str, run: object = None, **content: object) -> ModuleType:
+        usual = {"PLAIN": word, "PARAMS": {}, "NEEDS": Needs.NOTHING, "PRIORITY": URGENT}
+        command = SimpleNamespace(run=run, **(usual | content))
+        monkeypatch.setitem(listed, word, command)  # type: ignore[arg-type]  # what a command's file holds, without the file
+        return command  # type: ignore[return-value]
+
+    return add
+
+
+@pytest.fixture
+def quick_ladder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], None]]:
+    """Shortens the retry ladder: at first to a hundredth."""
+
+    def scale(factor: float) -> None:
+        monkeypatch.setenv("TAGWARDEN_RETRY_SCALE", str(factor))
+        env.cache_clear()
+
+    scale(0.01)
+    yield scale
+    monkeypatch.undo()
+    env.cache_clear()
+
+
+@pytest.fixture
 def road(
-    site: Site, connection: Connection, crm: Crm, tmp_path: Path
+    site: Site,
+    connection: Connection,
+    crm: Crm,
+    tmp_path: Path,
+    commands: Callable[..., ModuleType],
+    quick_ladder: Callable[[float], None],
 ) -> Iterator[Road]:
     Connection.objects.filter(pk=connection.pk).update(base_url=crm.url)
     connection.refresh_from_db()
     road = Road(site, connection, crm, tmp_path)
     yield road
     road.close()
-
-
-@pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
-    """Adds a command to the catalogue, for this test only."""
-    listed = dict(catalogue.listed("tagwarden.operations"))
-    monkeypatch.setattr(catalogue, "listed", lambda package: listed)
-
-    def add(word: str, **content: object) -> ModuleType:
-        command = SimpleNamespace(**content)
-        listed[word] = command  # type: ignore[assignment]  # what a command's file holds, without the file
-        return command  # type: ignore[return-value]
-
-    return add
-
-
-__all__ = ["Contact", "Road", "database", "env", "nothing_left_open"]
