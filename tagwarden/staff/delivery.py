@@ -69,6 +69,7 @@ def _story(request: StaffRequest, job: Job) -> HttpResponse:
         "took": times.span((story.last - job.received).total_seconds() * 1000) if story.last else "",
         "others": _others(request, job),
         "commands": words.commands(),
+        "wire": job.command or story.detail.get("spelled", ""),
         "source": words.SOURCES.get(job.source, ""),
         **_release(request, job),
     }
@@ -170,10 +171,12 @@ def _effect(child: Story, crm: str) -> dict[str, Any]:
     }
 
 
-def _ending(story: Story, crm: str) -> dict[str, Any] | None:
+def _ending(story: Story, crm: str) -> dict[str, Any]:
     """The last node: the outcome, or what is waited for."""
     job, cause = story.job, story.cause
     sentence = rows.became(job, cause.job, crm, in_hand=story.shown == "in-hand")
+    if job.standing in BAD:  # the reason stands above already
+        sentence = words.safe(job.command, in_child=cause is not story)
     due = cause.job.due if story.shown == "waiting" and cause.job.due > clock.now() else None
     return {"outcome": story.shown, "sentence": sentence, "due": due, "at": story.last}
 

@@ -8,7 +8,7 @@ from typing import Any
 from django import template
 from django.contrib.staticfiles import finders
 from django.template import Context
-from django.utils.html import format_html
+from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString
 
 from tagwarden.staff import times, words
@@ -111,6 +111,12 @@ def zone_name(context: Context) -> str:
 def later_than(at: datetime, start: datetime) -> str:
     """+0.7 s."""
     return times.later((at - start).total_seconds() * 1000)
+
+
+@register.filter
+def breakable(text: str) -> SafeString:
+    """An e-mail that may break before its @."""
+    return format_html("{}<wbr>@{}", *text.split("@", 1)) if "@" in text else conditional_escape(text)
 
 
 @register.filter

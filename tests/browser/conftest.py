@@ -68,7 +68,8 @@ def open_page(browser: Browser, live_server: LiveServer) -> Iterator[Open]:
             context.add_cookies([_session(account)])
         page = context.new_page()
         page.set_default_timeout(10_000)
-        page.goto(path)
+        answer = page.goto(path)
+        assert answer and answer.ok, f"{path} answered {answer and answer.status}"
         return page
 
     yield opened
