@@ -126,7 +126,8 @@ def test_the_number_of_queries_does_not_grow_with_the_contacts(connection: Conne
             apply(connection, *[snapshot(one.contact, SILVER, email=one.email, **began) for one in people])
         return len(captured)
 
-    assert queries(200, 1_000) == queries(2, 5_000)
+    few, many = queries(2, 5_000), queries(200, 1_000)
+    assert many <= few
 
 
 def test_enrolling_twice_is_once(connection: Connection) -> None:
