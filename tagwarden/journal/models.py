@@ -42,7 +42,7 @@ class Delivery(models.Model):
     handshake = models.BigIntegerField()
     received = Instant()
     kind = models.CharField(max_length=8)  # call | hook
-    method = models.CharField(max_length=12)
+    method = models.CharField(max_length=20)
     path = models.TextField()
     query = models.TextField()
     headers = models.TextField()  # JSON list of pairs
@@ -182,7 +182,7 @@ class Release(models.Model):
 
     site = models.BigIntegerField()
     connection = models.BigIntegerField()
-    name = models.CharField(max_length=120)
+    name = models.CharField(max_length=200)  # as long as a parameter may be
     opened = Instant()
     reads_at = Instant()
     last_call = Instant()
