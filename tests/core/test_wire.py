@@ -276,9 +276,7 @@ def test_a_sender_may_name_its_call() -> None:
 
 
 def test_another_kind_of_crm_may_have_other_ids() -> None:
-    call = wire.understand(
-        query=PLAIN, headers={}, body=b"contactId=ab-1", words=WORDS, id_pattern=r"[a-z0-9-]+"
-    )
+    call = wire.understand(query=PLAIN, headers={}, body=b"contactId=ab-1", words=WORDS, id_pattern=r"[a-z0-9-]+")
     assert (call.contacts, call.finding) == (("ab-1",), None)
 
 
@@ -290,9 +288,7 @@ _bodies = st.one_of(
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(
-                st.sampled_from(
-                    ["id", "contact", "data", "subscriber", "events", "object_keys", "contactId"]
-                ),
+                st.sampled_from(["id", "contact", "data", "subscriber", "events", "object_keys", "contactId"]),
                 inner,
             )
         ),
