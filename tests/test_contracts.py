@@ -66,7 +66,9 @@ def _copied(folder: Path) -> Path:
 
 def _broken(folder: Path) -> set[str]:
     """The names of the contracts that are broken there."""
-    code = "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command; lint_imports_command()"
+    code = (
+        "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command; lint_imports_command()"
+    )
     run = subprocess.run(
         [sys.executable, "-c", code, "--no-cache"], cwd=folder, env={}, capture_output=True, text=True, check=False
     )
