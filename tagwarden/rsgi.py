@@ -22,7 +22,7 @@ from granian.http import HTTP1Settings
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[attr-defined]  # has them unsaid
 from granian.server.mp import MPServer
 
-from tagwarden.core import catalogue, crypto, orphans, wire
+from tagwarden.core import catalogue, crypto, locks, orphans, wire
 from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError
 from tagwarden.core.proxy import Proxies
@@ -36,7 +36,6 @@ PAGE_THREADS = 8
 LARGEST_PAGE_BODY = 2 << 20
 SENT_WHOLE = 1 << 20  # longer answers are streamed, piece by piece
 SLOWEST_PIECE = 30  # seconds a reader may take for one piece
-HANDOVER = 15  # seconds a new process waits until the one before has left the spool
 
 _FORWARDED = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded"}
 _TEXT = [("content-type", "text/plain; charset=utf-8")]
@@ -88,7 +87,7 @@ class Front:
         settings = env()
         proxies = Proxies(settings.trusted_proxies)
         keys = crypto.read_keys(settings.keys_file)
-        writer = SpoolWriter(spool_folder(settings.data), wait=HANDOVER)
+        writer = SpoolWriter(spool_folder(settings.data), wait=locks.HANDOVER)
         self._pages = Pages(self._application(), proxies)
         self._commit = GroupCommit(writer, loop)
         self._receiver = Receiver(

@@ -1,5 +1,6 @@
 """`tagwarden serve`: everything, under one command and on one port."""
 
+import errno
 import logging
 import socket
 import subprocess
@@ -12,13 +13,16 @@ import typer
 from tagwarden import __version__
 from tagwarden.cli import init, show, supervisor
 from tagwarden.cli.supervisor import Child
-from tagwarden.core import crypto
+from tagwarden.core import crypto, locks
 from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError
+from tagwarden.spool.log import SpoolWriter, spool_folder
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
+
+PORT_HANDOVER = 2.0  # seconds that a port may still be held by a server that has just left
 
 log = logging.getLogger("tagwarden.serve")
 
@@ -48,7 +52,9 @@ def prepare(host: str, port: int) -> None:
     """Checks what would stop the start, with a sentence, and says what is about to run."""
     logging.basicConfig(level=env().log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     crypto.read_keys(env().keys_file)
-    check_port(host, port)
+    # A server that was killed leaves children behind for a moment; one that runs on is told from them by time.
+    SpoolWriter(spool_folder(env().data), wait=locks.HANDOVER).close()
+    check_port(host, port, wait=PORT_HANDOVER)
     shown = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host
     show.say(
         f"Tagwarden {__version__}",
@@ -58,16 +64,25 @@ def prepare(host: str, port: int) -> None:
     )
 
 
-def check_port(host: str, port: int) -> None:
-    """Raises SettingsError with a sentence if nothing can listen there."""
+def check_port(host: str, port: int, wait: float = 0) -> None:
+    """Raises SettingsError with a sentence if nothing can listen there, not even after so many seconds."""
+    until = time.monotonic() + wait
+    while error := _trouble_with(host, port):
+        if error.errno != errno.EADDRINUSE or time.monotonic() >= until:
+            sentence = f"Port {port} on {host} can't be used: {error.strerror}. Choose another with --port."
+            raise SettingsError(sentence) from error
+        time.sleep(0.1)
+
+
+def _trouble_with(host: str, port: int) -> OSError | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            sentence = f"Port {port} on {host} can't be used: {error.strerror}. Choose another with --port."
-            raise SettingsError(sentence) from error
+            return error
+    return None
 
 
 def intake(ready: Callable[[], bool] = lambda: True) -> Child:

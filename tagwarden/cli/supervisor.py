@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
+from tagwarden.core import orphans
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds before a child that died is started again
 WELL_AFTER = 30.0  # a child that lived so long starts again after the first pause
 GRACE = 20.0  # seconds that all children together have to end cleanly
@@ -70,7 +72,8 @@ def start(*arguments: str, output: IO[bytes] | None = None) -> subprocess.Popen[
     `output`: where its lines go; None: where ours go.
     """
     command = [sys.executable, "-m", "tagwarden", *arguments]
-    return subprocess.Popen(command, process_group=0, stdout=output, stderr=output)
+    environ = os.environ | {orphans.STARTER: str(os.getpid())}
+    return subprocess.Popen(command, process_group=0, stdout=output, stderr=output, env=environ)
 
 
 def kill_group(process: subprocess.Popen[bytes] | None) -> None:

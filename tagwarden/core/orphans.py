@@ -7,6 +7,7 @@ import threading
 import time
 
 GRACE = 20.0  # seconds to end cleanly in
+STARTER = "TAGWARDEN_STARTER"  # environment of a part: the process id of the one that starts it
 
 log = logging.getLogger(__name__)
 
@@ -15,9 +16,10 @@ def leave_with_parent() -> None:
     """Ends this process, cleanly if it can, once the process that started it is gone.
 
     For processes that are part of a greater one only: a command that somebody started in a shell may well
-    outlive the shell. Call it first thing: the parent is the one of that moment.
+    outlive the shell. Call it first thing. The parent is the one that the environment names, for it may have been
+    killed before this is called; without a name it is the one of this moment.
     """
-    parent = os.getppid()
+    parent = int(os.environ.pop(STARTER, 0)) or os.getppid()
     threading.Thread(target=_watch, args=(parent,), name="leave-with-parent", daemon=True).start()
 
 

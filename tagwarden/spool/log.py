@@ -6,19 +6,17 @@ one after its last commit to the one before; a reader that saw the next one ther
 before is complete.
 """
 
-import fcntl
 import os
 import re
 import secrets
 import sqlite3
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from tagwarden.core import clock
+from tagwarden.core import clock, locks
 from tagwarden.core.errors import SettingsError
 
 SCHEMA = 1
@@ -101,7 +99,7 @@ class SpoolWriter:
         self._db: sqlite3.Connection | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = _locked(folder, time.monotonic() + wait)
+            self._lock = _locked(folder, wait)
             self.id = _made_once(folder / "id")
             self.segment = _segment_of_today(folder)
             self._db = _opened(folder / self.segment)
@@ -149,28 +147,14 @@ def _values(row: Row) -> tuple[object, ...]:
     return tuple(getattr(row, name) for name in _COLUMNS)
 
 
-def _locked(folder: Path, until: float) -> int:
-    """The descriptor of the lock file, locked; the kernel lets go of it when this process ends, however it
-    ends.
-    """
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() < until:
-                time.sleep(0.05)
-                continue
-            holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(descriptor)
-            raise SettingsError(
-                f"The spool folder {folder} is in use by another `web` or `serve` (process {holder}). "
-                "Stop that one first, or give this one a data folder of its own."
-            ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-    return descriptor
+def _locked(folder: Path, wait: float) -> int:
+    try:
+        return locks.take(folder / "lock", wait)
+    except locks.Taken as taken:
+        raise SettingsError(
+            f"The spool folder {folder} is in use by another `web` or `serve` (process {taken.holder}). "
+            "Stop that one first, or give this one a data folder of its own."
+        ) from None
 
 
 def _made_once(path: Path) -> str:

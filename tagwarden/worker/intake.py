@@ -15,8 +15,9 @@ from django.db import DatabaseError, connection, transaction
 
 from tagwarden.accounts.models import Site
 from tagwarden.connections import handshakes
-from tagwarden.core import catalogue, clock, failpoints
+from tagwarden.core import catalogue, clock, failpoints, locks
 from tagwarden.core.env import env
+from tagwarden.core.errors import SettingsError
 from tagwarden.journal import schema, store
 from tagwarden.spool import log as spool
 from tagwarden.worker import plan
@@ -147,11 +148,25 @@ class _Clock:
         return True
 
 
+def _only_intake(folder: Path) -> int:
+    """Locks the spool for one intake. Returns the open lock file."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        return locks.take(folder / "intake.lock", wait=locks.HANDOVER)
+    except locks.Taken as taken:
+        raise SettingsError(f"Another intake (process {taken.holder}) carries the spool {folder} already.") from None
+
+
 def run() -> None:
-    """Carries until SIGTERM or SIGINT. A database that is away, locked or migrating is waited for."""
+    """Carries until SIGTERM or SIGINT. A database that is away, locked or migrating is waited for.
+
+    Raises SettingsError if another intake carries this spool: two would count calls twice.
+    """
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
+    lock = _only_intake(spool.spool_folder(env().data))  # held until the process ends
+    log.debug("holding %s", lock)
     intake, doors = Intake(env().data), Doors(env().data)
     look_at_doors, clean = _Clock(DOOR_SECONDS), _Clock(CLEAN_SECONDS)
     while not stop.is_set():

@@ -1,14 +1,13 @@
 """The worker: drains lanes until it is told to stop."""
 
-import fcntl
 import logging
-import os
 import signal
 import threading
 from pathlib import Path
 
 from django.db import DatabaseError, connection
 
+from tagwarden.core import locks
 from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError
 from tagwarden.journal import leases, schema
@@ -31,15 +30,13 @@ def run() -> None:
 
 def _only_worker(data: Path) -> int:
     """Locks the data folder for one worker. Returns the open lock file."""
-    path = data / "worker.lock"
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        return locks.take(data / "worker.lock", wait=locks.HANDOVER)
+    except locks.Taken as taken:
         raise SettingsError(
-            f"Another worker uses the data folder {data} already. On SQLite there is one; use PostgreSQL for more."
-        ) from error
-    return lock
+            f"Another worker (process {taken.holder}) uses the data folder {data} already. "
+            "On SQLite there is one; use PostgreSQL for more."
+        ) from None
 
 
 def _take_over(stop: threading.Event) -> None:
