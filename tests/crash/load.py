@@ -82,6 +82,7 @@ class Sender(threading.Thread):
             answer = self._http.post(address, data={"contactId": contact})
         except httpx.TransportError as error:
             self.statuses[type(error).__name__] += 1
+            self._stopping.wait(0.3)  # so that not everybody's last change falls into a time when nobody hears
             return
         self.statuses[str(answer.status_code)] += 1
         if answer.status_code == 200:

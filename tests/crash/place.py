@@ -23,11 +23,11 @@ from tests.sandbox.conftest import Crm, free_port
 ROOT = Path(__file__).parents[2]
 
 
-def until(happened: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Waits until it has happened and gives what that was; fails if it doesn't in time."""
+def until(happened: Callable[[], Any], seconds: float, what: str | Callable[[], str]) -> Any:
+    """Waits until it has happened and gives what that was; fails if it doesn't in time, and says what didn't."""
     deadline = time.monotonic() + seconds
     while not (result := happened()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what if isinstance(what, str) else what()}"
         time.sleep(0.02)
     return result
 
@@ -43,6 +43,24 @@ def processes_of(session: int) -> list[int]:
             if int(its_session) == session and state not in "ZX":
                 found.append(int(folder.name))
     return found
+
+
+def plainly(pids: list[int]) -> str:
+    """What these processes are."""
+    lines = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            lines.append(f"{pid} {Path(f'/proc/{pid}/cmdline').read_text().replace(chr(0), ' ')}")
+    return "; ".join(lines)
+
+
+def _kill_session(leader: subprocess.Popen[bytes]) -> None:
+    while pids := processes_of(leader.pid):
+        random.shuffle(pids)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    leader.wait(10)
 
 
 class Database:
@@ -96,6 +114,7 @@ class Place:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data / "log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._sessions: list[subprocess.Popen[bytes]] = []  # which may still have somebody in them
         self._http = httpx.Client(base_url=self.url, timeout=5)
         self.members = members
         self.secret = json.loads(self._run("tests.crash.fill", str(self.port), crm.url))["secret"]
@@ -126,7 +145,7 @@ class Place:
         """`tagwarden serve` in a session of its own; all that it starts stays in that session."""
         command = [sys.executable, "-m", "tagwarden", "serve", "--port", str(port or self.port), *more]
         with self.log.open("ab") as output:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 env=self._environment(**environ),
                 cwd=self.data,
@@ -134,6 +153,8 @@ class Place:
                 stderr=output,
                 start_new_session=True,
             )
+        self._sessions.append(process)
+        return process
 
     def start(self, **environ: str) -> None:
         self.process = self.launch(**environ)
@@ -149,15 +170,10 @@ class Place:
 
     def kill(self) -> None:
         """Ends all of it at once, as a power cut does."""
-        if self.process is None:
-            return
-        while pids := processes_of(self.process.pid):
-            random.shuffle(pids)
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        self.process.wait(10)
-        self.process = None
+        if self.process is not None:
+            _kill_session(self.process)
+            self._sessions.remove(self.process)
+            self.process = None
 
     def stop(self) -> int:
         """Ends it as an operator does; gives its exit code."""
@@ -165,11 +181,14 @@ class Place:
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(40)
         assert not processes_of(self.process.pid)
+        self._sessions.remove(self.process)
         self.process = None
         return code
 
     def close(self) -> None:
-        self.kill()
+        """Nothing is left of whatever was started here."""
+        for process in self._sessions:
+            _kill_session(process)
         self._http.close()
 
     def address(self, command: str, **parameters: str) -> httpx.URL:

@@ -83,15 +83,19 @@ class Rounds:
         self._redeliver()
 
     def _random_round(self) -> None:
-        """Runs for a moment and dies, one time in five while it starts."""
+        """Runs for a moment and dies: while it starts, soon after its port has opened, or with work in hand."""
         self._start()
         self.story.rounds += 1
-        if self._chance.random() < 0.2:
+        kind = self._chance.random()
+        if kind < 0.2:
             time.sleep(self._chance.uniform(0, 2.5))
             self.story.in_start += not self.place.is_open()
-        else:
+        elif kind < 0.5:
             self.place.until_open()
             time.sleep(self._chance.uniform(0.3, 4))
+        else:
+            self._until_in_hand()
+            time.sleep(self._chance.uniform(0, 1))
         self._crash()
 
     def _round_at(self, point: str) -> None:
@@ -118,14 +122,18 @@ class Rounds:
     def _last_crash(self) -> None:
         """Work in hand, and whoever comes next has to wait until the dead worker's lease has run out."""
         self._start()
-        self.place.until_open()
-        hand = "select count(*) from journal_attempt where ended is null"
-        until(lambda: self.place.database.one(hand), 30, "a job is in hand")
+        self._until_in_hand()
         self.place.kill()
         self.place.crm.set(**QUIET | {"rate_limit": RATE})
         self.place.start()
         self.place.until_open()
         time.sleep(1)
+
+    def _until_in_hand(self) -> None:
+        """Waits until the new worker has taken a job."""
+        newest = "select coalesce(max(id), 0) from journal_attempt"
+        before = self.place.database.one(newest)
+        until(lambda: self.place.database.one(newest) > before, 60, f"a job is in hand, see {self.place.log}")
 
     def _redeliver(self) -> None:
         """What ended as a dead letter goes once more, as an operator would do it."""

@@ -1,0 +1,91 @@
+"""While the main database can't be used, calls are taken as ever; afterwards all of them are done.
+
+By hand with a longer outage: `OUTAGE_SECONDS=90 pytest tests/outage`.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash.place import Place, until
+from tests.outage.cluster import Cluster
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # each wait inside has a bound of its own
+SECONDS = float(os.environ.get("OUTAGE_SECONDS") or 10)
+IN_HAND = 300  # contacts whose reads are under way when the database goes
+_LOCK = """
+import sqlite3, sys
+file = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)
+file.execute("begin exclusive")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Another process holds the file."""
+    command = [sys.executable, "-c", _LOCK, str(database)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"locked\n"
+        yield
+        holder.communicate()
+
+
+def fire(place: Place, tag: str, contacts: object = "all", command: str = "updateuser") -> dict[str, Any]:
+    """The CRM tags contacts and calls for each, 64 at a time; gives what became of the calls."""
+    post = place.crm.admin.post
+    post("/admin/tag", json={"tag": tag, "contacts": contacts}, timeout=60).raise_for_status()
+    shot = {"url": str(place.address(command)), "contacts": contacts, "concurrency": 64}
+    figures: dict[str, Any] = post("/admin/fire", json=shot, timeout=60).json()
+    return figures
+
+
+def work_in_hand(place: Place) -> None:
+    """Reads are under way, and there is more to do."""
+    place.crm.set(latency_ms=400)
+    fire(place, "In hand", list(range(1, IN_HAND + 1)))
+    until(lambda: place.database.one("select count(*) from journal_attempt where ended is null"), 30, "work in hand")
+
+
+def all_taken_at_once(figures: dict[str, Any]) -> None:
+    assert figures["statuses"] == {"200": 1000}, figures
+    assert figures["slowest_ms"] < 1000
+
+
+def all_done(place: Place) -> None:
+    place.crm.set(latency_ms=0)
+    place.until_settled(120)
+    outcomes = place.database.rows("select outcome, count(*) from journal_job group by 1")
+    assert outcomes == [("done", 1000 + IN_HAND)]
+    assert place.tags_here() == place.tags_there()
+    assert place.database.rows("select job, reason from journal_attempt where result = 'crash'") == []
+
+
+def test_sqlite_locked_by_another_process(on_sqlite: Place) -> None:
+    work_in_hand(on_sqlite)
+    with locked(on_sqlite.database.file):
+        began = time.monotonic()
+        all_taken_at_once(fire(on_sqlite, "While locked"))
+        time.sleep(max(0.0, began + SECONDS - time.monotonic()))
+        assert on_sqlite.uncarried() == 1000
+    all_done(on_sqlite)
+
+
+@pytest.mark.parametrize("how", ["immediate", "fast"])
+def test_postgresql_stopped_and_started_again(on_postgresql: Place, cluster: Cluster, how: str) -> None:
+    work_in_hand(on_postgresql)
+    cluster.stop(how)
+    began = time.monotonic()
+    all_taken_at_once(fire(on_postgresql, "While stopped"))
+    time.sleep(max(0.0, began + SECONDS - time.monotonic()))
+    cluster.start()
+    all_done(on_postgresql)
