@@ -127,8 +127,8 @@ def batches(items: list[str]) -> list[list[str]]:
 
 def set_based(bench: Bench, change: str) -> float:
     """Settled jobs a second on the real road: take a batch, apply, finish."""
+    from tagwarden.core.errors import NeedsSetting
     from tagwarden.core.options import ConnectionOptions, SiteOptions
-    from tagwarden.core.outcome import Needs  # noqa: F401  # the catalogue's modules are imported with it
     from tagwarden.journal import leases
     from tagwarden.worker import dispatch, reads
 
@@ -136,7 +136,9 @@ def set_based(bench: Bench, change: str) -> float:
     (lane_id,) = leases.due_lanes()
     lane = leases.lease(lane_id, "bench")
     assert lane is not None
-    around = dispatch.Surroundings(lane, {}, None, SiteOptions(), ConnectionOptions())
+    around = dispatch.Surroundings(
+        lane, {}, None, NeedsSetting("connection-off"), SiteOptions(), ConnectionOptions()
+    )
     spent, settled = 0.0, 0
     while True:
         began = time.perf_counter()

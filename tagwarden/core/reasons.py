@@ -189,6 +189,14 @@ REASONS: dict[str, Reason] = {
         "The connection this call belongs to is switched off.",
         "Switch it on again, then redeliver.",
     ),
+    "connection-broken": Reason(
+        "The connection this call belongs to can't be used: {why}",
+        "Mend the connection, then redeliver.",
+    ),
+    "operation-gone": Reason(
+        "This version of Tagwarden has no command {command}.",
+        "Redeliver it with a version that has it.",
+    ),
     "hook-not-understood": Reason(
         "{crm}'s hooks are not understood by this version.",
         "The call is kept. Redeliver it after an upgrade.",

@@ -197,12 +197,14 @@ def _close_crashed(token: str) -> None:
     )
     jobs = d.values(left)
     sql.run(f"update journal_job set crashes = crashes + 1 where {d.among('id')}", (jobs,))
-    given_up = sql.run(
+    sql.run(
         "update journal_job set state = 'finished', outcome = 'failed', reason = 'worker-died', finished = %s "
         f"where {d.among('id')} and crashes >= %s",
         (now, jobs, CRASHES_ALLOWED),
     )
-    if given_up:
+    keys = sql.rows(f"select key from journal_job where {d.among('id')} and state = 'finished'", (jobs,))
+    if keys:
+        _hold_siblings([key for (key,) in keys])
         store.restand(left)
 
 
@@ -420,19 +422,24 @@ def _wait_again(results: list[Ended]) -> None:
 
 def _wake_siblings(ended: list[Ended]) -> None:
     """A step that waits for one that ended: goes on if that is done, else is held until somebody mends it."""
+    in_families = [r for r in ended if r.job.root is not None]
+    if not in_families:
+        return
     d = sql.dialect()
-    done = d.values(r.job.key for r in ended if r.outcome == "done" and r.job.root is not None)
-    given_up = d.values(r.job.key for r in ended if r.outcome != "done" and r.job.root is not None)
-    if any(r.job.root is not None for r in ended):
-        sql.run(
-            f"update journal_job set state = 'waiting', reason = '' where {d.among('after')} and state = 'held'",
-            (done,),
-        )
-        sql.run(
-            "update journal_job set state = 'held', reason = 'sibling-not-done' "
-            f"where {d.among('after')} and state = 'waiting'",
-            (given_up,),
-        )
+    done = d.values(r.job.key for r in in_families if r.outcome == "done")
+    sql.run(
+        f"update journal_job set state = 'waiting', reason = '' where {d.among('after')} and state = 'held'", (done,)
+    )
+    _hold_siblings([r.job.key for r in in_families if r.outcome != "done"])
+
+
+def _hold_siblings(given_up: Sequence[str]) -> None:
+    d = sql.dialect()
+    sql.run(
+        "update journal_job set state = 'held', reason = 'sibling-not-done' "
+        f"where {d.among('after')} and state = 'waiting'",
+        (d.values(given_up),),
+    )
 
 
 def _count_ended(ended: list[Ended]) -> None:

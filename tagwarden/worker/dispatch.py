@@ -43,11 +43,12 @@ _SETTLE_MARGIN_MS = 50  # a read must begin after the moment it waits for, not a
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the jobs of a lane share. `crm` is None for work without a connection, or with one switched off."""
+    """What the jobs of a lane share. `crm` is None for work without a connection, or where `trouble` says why."""
 
     lane: Lane
     words: Words
     crm: base.Crm | None
+    trouble: NeedsSetting
     site_options: SiteOptions
     options: ConnectionOptions
 
@@ -59,10 +60,10 @@ def settle_strangers(around: Surroundings, jobs: Sequence[Job]) -> None:
             leases.finish([Ended(job, Kind.NO_OP, Kind.NO_OP, "not-a-member") for job in in_hand])
 
 
-def settle_without_crm(around: Surroundings, jobs: Sequence[Job]) -> None:
-    """The connection is switched off: everything fails with that reason, to be redelivered when it is on."""
+def settle_failed(around: Surroundings, jobs: Sequence[Job], error: TagwardenError) -> None:
+    """Jobs that can't even begin: they end with that reason, to be redelivered when it is mended."""
     with leases.outcome_transaction(around.lane, jobs) as in_hand:
-        leases.finish([retry.after_error(job, NeedsSetting("connection-off"), []) for job in in_hand])
+        leases.finish([retry.after_error(job, error, []) for job in in_hand])
 
 
 # --- refreshes -------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -12,7 +13,7 @@ from queue import Empty, SimpleQueue
 from django.db import DatabaseError, connection
 
 from tagwarden.core import catalogue
-from tagwarden.journal import leases, schema
+from tagwarden.journal import leases, schema, sql
 from tagwarden.worker.lanes import Adapters, Batch, Drain
 from tagwarden.worker.schedule import Schedule
 
@@ -99,12 +100,12 @@ class Engine:
             else:
                 leases.give_back(drain.lane, all_held_back=True)
                 del self._drains[drain.lane.id]
-        except leases.LeaseLost:
-            self._drop(drain)
-            return False
-        except DatabaseError:
+        except sql.AWAY:
             self._turns.append(drain)
             raise
+        except Exception:
+            self._drop(drain)
+            return False
         return started
 
     def _settle_finished(self) -> int:
@@ -117,11 +118,11 @@ class Engine:
             settled += 1
             try:
                 batch.drain.settle(batch)
-            except leases.LeaseLost:
-                self._drop(batch.drain)
-            except DatabaseError:
+            except sql.AWAY:
                 self._finished.put(batch)
                 raise
+            except Exception:
+                self._drop(batch.drain)
 
     def _renew(self) -> None:
         if not self._drains or time.monotonic() - self._renewed < RENEW_SECONDS:
@@ -133,7 +134,11 @@ class Engine:
                 self._drop(drain)
 
     def _drop(self, drain: Drain) -> None:
-        log.warning("lane %d: its lease was lost, the work in hand is dropped", drain.lane.id)
+        """Lets a lane's lease run out: it was lost, or we made a mistake; then what is in hand becomes a crash."""
+        if sys.exc_info()[0] in {None, leases.LeaseLost}:
+            log.warning("lane %d: its lease was lost, the work in hand is dropped", drain.lane.id)
+        else:
+            log.exception("lane %d: a mistake of ours, the work in hand is taken up again in a minute", drain.lane.id)
         if self._drains.get(drain.lane.id) is drain:
             del self._drains[drain.lane.id]
 

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from tagwarden.connections import handshakes
 from tagwarden.core import catalogue, clock, failpoints, locks
 from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError
-from tagwarden.journal import schema, store
+from tagwarden.journal import schema, sql, store
 from tagwarden.spool import log as spool
 from tagwarden.worker import plan
 from tagwarden.worker.doors import Doors
 
 log = logging.getLogger(__name__)
+
+Carried = tuple[spool.Position, spool.Row]
 
 BATCH = 1_000
 IDLE_SECONDS = 0.05
@@ -49,6 +52,24 @@ class Intake:
         rows = spool.read_after(self._folder, position, BATCH)  # read whole before the transaction begins
         if not rows:
             return 0
+        self._copy_all(spool_id, rows)
+        return len(rows)
+
+    def _copy_all(self, spool_id: str, rows: list[Carried]) -> None:
+        """Copies these rows; if one breaks it, each is copied alone, and the one that breaks is put aside."""
+        try:
+            self._copy(spool_id, rows)
+        except sql.AWAY:
+            raise  # nothing is wrong with the rows
+        except Exception as error:
+            if len(rows) == 1:
+                self._put_aside(spool_id, *rows[0], error)
+                return
+            log.warning("a batch of %d calls broke (%r): each is copied alone", len(rows), error)
+            for one in rows:
+                self._copy_all(spool_id, [one])
+
+    def _copy(self, spool_id: str, rows: list[Carried]) -> None:
         last, arrived = rows[-1][0], [row for _, row in rows]
         known = [row for row in arrived if row.kind != "stranger"]
         places = plan.places(row.connection or 0 for row in known)
@@ -64,7 +85,15 @@ class Intake:
             )
             handshakes.note_used(_uses(known))
             failpoints.reach(failpoints.COPY_AND_COMMIT)
-        return len(rows)
+
+    def _put_aside(self, spool_id: str, position: spool.Position, row: spool.Row, error: Exception) -> None:
+        """A call that we can't copy is our mistake: it is kept as far as it goes, failed, and holds up no other."""
+        log.error("delivery %s could not be read: %r", row.id, error)
+        query = row.query.replace("\0", "")
+        kept = replace(_delivery(row), method="", path="", query=query, headers="[]", host="", address="")
+        job = plan.not_readable(_arrived(row), error)
+        with transaction.atomic():
+            store.record(deliveries=[kept], jobs=[job], spool=spool_id, segment=position.segment, line=position.row)
 
     def clean(self) -> None:
         """Deletes segments that were carried whole more than seven days ago."""

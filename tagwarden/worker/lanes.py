@@ -15,6 +15,7 @@ from tagwarden.accounts.models import Site
 from tagwarden.connections import connect
 from tagwarden.connections.models import Connection
 from tagwarden.core import clock
+from tagwarden.core.errors import NeedsSetting, Permanent, SettingsError
 from tagwarden.core.options import ConnectionOptions
 from tagwarden.core.outcome import Needs
 from tagwarden.crms import base
@@ -74,8 +75,8 @@ class Drain:
     ) -> None:
         self.lane, self._worker, self._words = lane, worker, words
         self._pool, self._finished = pool, finished
+        self._adapters = adapters
         self._in_flight: list[Batch] = []
-        self.around = _surroundings(lane, adapters, words)
 
     @property
     def in_flight(self) -> int:
@@ -84,6 +85,7 @@ class Drain:
 
     def start(self) -> bool:
         """Takes the most urgent work and starts its network step. False if there is none for now. Raises LeaseLost."""
+        self.around = _surroundings(self.lane, self._adapters, self._words)  # anew: settings change under load too
         room = self.around.options.parallel - len(self._in_flight)
         if room < 1:
             return False
@@ -107,7 +109,9 @@ class Drain:
             for job in jobs:
                 self._understand_again(job)
         elif first.connection and self.around.crm is None:
-            dispatch.settle_without_crm(self.around, jobs)
+            dispatch.settle_failed(self.around, jobs, self.around.trouble)
+        elif first.stream != "effect" and first.command not in self._words:
+            dispatch.settle_failed(self.around, jobs, Permanent("operation-gone", command=first.command))
         elif first.stream == "refresh":
             self._begin_refreshes(jobs)
         elif first.stream == "effect":
@@ -116,50 +120,52 @@ class Drain:
             self._begin_commands(jobs)
 
     def _begin_refreshes(self, jobs: list[Job]) -> None:
+        around = self.around
         contacts = list(dict.fromkeys(job.contact for job in jobs))
-        if not self.around.site_options.create_members_on_refresh:
+        if not around.site_options.create_members_on_refresh:
             known = sync.known_contacts(connection=self.lane.connection, contacts=contacts)
-            dispatch.settle_strangers(self.around, [job for job in jobs if job.contact not in known])
+            dispatch.settle_strangers(around, [job for job in jobs if job.contact not in known])
             contacts = [contact for contact in contacts if contact in known]
             jobs = [job for job in jobs if job.contact in known]
-        if jobs and (crm := self.around.crm):
+        if jobs and (crm := around.crm):
             self._send(
                 jobs,
                 lambda: reads.fetch(crm, contacts),
-                lambda fetched: dispatch.settle_refreshes(self.around, jobs, fetched),
+                lambda fetched: dispatch.settle_refreshes(around, jobs, fetched),
             )
 
     def _begin_effects(self, jobs: list[Job]) -> None:
+        around = self.around
         leases.mark_sent(self.lane, jobs)
-        if crm := self.around.crm:
+        if crm := around.crm:
             self._send(
                 jobs,
                 lambda: effects.perform(crm, jobs),
-                lambda performed: dispatch.settle_effects(self.around, jobs, performed),
+                lambda performed: dispatch.settle_effects(around, jobs, performed),
             )
 
     def _begin_commands(self, jobs: list[Job]) -> None:
-        crm = self.around.crm
+        around, crm = self.around, self.around.crm
         if self._words[jobs[0].command].NEEDS == Needs.CONTACT and crm:
             self._send(
                 jobs,
                 lambda: reads.fetch(crm, [job.contact for job in jobs]),
-                lambda fetched: dispatch.settle_commands(self.around, jobs, fetched),
+                lambda fetched: dispatch.settle_commands(around, jobs, fetched),
             )
         else:
-            dispatch.settle_commands(self.around, jobs, reads.Fetched())
+            dispatch.settle_commands(around, jobs, reads.Fetched())
 
     def _send(self, jobs: Sequence[Job], network: Callable[[], Any], settle: Callable[[Any], None]) -> None:
-        batch = Batch(self, jobs, settle)
+        batch, around = Batch(self, jobs, settle), self.around
         self._in_flight.append(batch)
 
         def step() -> None:
             try:
                 batch.result = network()
             except BaseException:
-                # An adapter's mistake: the attempt stays open and becomes a crash when the lease is given up.
+                # Our mistake, not the CRM's, which speaks by TagwardenError.
                 log.exception("the network step of %d jobs broke", len(jobs))
-                batch.settle = lambda _: dispatch.settle_broken(self.around, jobs)
+                batch.settle = lambda _: dispatch.settle_broken(around, jobs)
             self._finished.put(batch)
 
         self._pool.submit(step)
@@ -183,14 +189,27 @@ class Drain:
 
 def _surroundings(lane: Lane, adapters: Adapters, words: Mapping[str, ModuleType]) -> Surroundings:
     site = Site.objects.get(pk=lane.site)
-    connection = Connection.objects.filter(pk=lane.connection, active=True).first()
+    connection = Connection.objects.filter(pk=lane.connection).first()
+    crm, trouble = _opened(connection, adapters)
     return Surroundings(
         lane=lane,
         words=words,
-        crm=adapters.of(connection) if connection else None,
+        crm=crm,
+        trouble=trouble,
         site_options=site.options,
         options=connection.options if connection else ConnectionOptions(),
     )
+
+
+def _opened(connection: Connection | None, adapters: Adapters) -> tuple[base.Crm | None, NeedsSetting]:
+    """The connection's adapter; if there is none, why."""
+    off = NeedsSetting("connection-off")
+    if connection is None or not connection.active:
+        return None, off
+    try:
+        return adapters.of(connection), off
+    except SettingsError as error:
+        return None, NeedsSetting("connection-broken", why=str(error))
 
 
 def _arrived(delivery: Delivery) -> plan.Arrived:

@@ -65,15 +65,7 @@ def jobs_of(
     `word`: a corrected command chosen by staff. `by_staff`: redelivered, so that what the door held against the call
     (a revoked secret, GET) does not count any more.
     """
-    first = store.NewJob(
-        key=f"{arrived.id}:1",
-        delivery=arrived.id,
-        site=arrived.site,
-        connection=arrived.connection,
-        command="",
-        received=arrived.received,
-        source=arrived.kind if arrived.kind == "hook" else "webhook",
-    )
+    first = _first(arrived)
     if arrived.kind == "hook":
         return [replace(first, outcome="failed", reason="hook-not-understood", detail={"crm": place.crm})]
     call = wire.understand(
@@ -92,6 +84,23 @@ def jobs_of(
     return [
         replace(commanded, key=f"{arrived.id}:{n}", contact=contact) for n, contact in enumerate(call.contacts, start=1)
     ]
+
+
+def not_readable(arrived: Arrived, error: Exception) -> store.NewJob:
+    """The job of a delivery that we broke on: failed, to be redelivered by a version that reads it."""
+    return replace(_first(arrived), outcome="failed", reason="internal-error", detail={"error": type(error).__name__})
+
+
+def _first(arrived: Arrived) -> store.NewJob:
+    return store.NewJob(
+        key=f"{arrived.id}:1",
+        delivery=arrived.id,
+        site=arrived.site,
+        connection=arrived.connection,
+        command="",
+        received=arrived.received,
+        source=arrived.kind if arrived.kind == "hook" else "webhook",
+    )
 
 
 def headers_of(text: str) -> dict[str, str]:

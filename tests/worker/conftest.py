@@ -89,7 +89,10 @@ class Road:
 
     def call(self, word: str, *contacts: object, query: str = "", **changed: object) -> list[str]:
         """Calls come in and are carried into the journal. Returns their ids."""
-        rows = [self.row(word, contact, query, **changed) for contact in contacts]
+        return self.carry(*[self.row(word, contact, query, **changed) for contact in contacts])
+
+    def carry(self, *rows: spool.Row) -> list[str]:
+        """These rows come in and are carried into the journal. Returns their ids."""
         self._writer.append(rows)
         while self.intake.carry():
             pass

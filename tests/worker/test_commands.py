@@ -9,7 +9,7 @@ import pytest
 from tagwarden.core.errors import NeedsSetting, Retryable
 from tagwarden.core.outcome import Effect, FollowUp, done, refused
 from tagwarden.core.wire import Param
-from tagwarden.journal import store
+from tagwarden.journal import leases, store
 from tagwarden.journal.models import Attempt, Counter, Job
 from tests.sandbox.conftest import names
 from tests.worker.conftest import Road
@@ -284,3 +284,17 @@ def test_run_again_as_new_is_another_job_of_staff(road: Road, commands: AddComma
 
     again = Job.objects.get(key=key)
     assert (again.source, again.account, again.outcome, again.params) == ("staff", 5, "done", '{"n":4}')
+
+
+def test_the_sibling_of_a_step_that_died_with_the_worker_is_held(road: Road, commands: AddCommand) -> None:
+    road.enrol(1)
+    road.crm.set(latency_ms=500)
+    commands("welcome", lambda params, member, ctx: done(effects=effects_of(7)))
+    (delivery,) = road.call("aal_welcome", 1)
+    steps = Job.objects.filter(delivery=delivery).exclude(root=None)
+    for _ in range(3):
+        road.work(lambda: road.in_hand() and steps.exists())
+        leases.take_over_all()
+
+    assert dict(steps.values_list("step", "standing")) == {"password": "failed", "done": "held"}
+    assert road.job(delivery).standing == "failed"

@@ -102,3 +102,17 @@ def test_the_spool_is_carried_once_even_if_its_position_is_lost(road: Road) -> N
     assert list(Job.objects.order_by("pk").values_list("key", "outcome")) == before
     assert Delivery.objects.count() == 2
     assert counted() == in_journal() == {"done": 2}
+
+
+def test_a_call_that_breaks_us_holds_up_no_other(road: Road) -> None:
+    road.enrol(1)
+    good = road.row("aal_updateuser", 1)
+    bad = road.row("aal_updateuser", 1, headers="no JSON at all")
+
+    calls = road.carry(good, bad, road.row("aal_updateuser", 1))
+    road.work()
+
+    assert [road.job(delivery).outcome for delivery in calls] == ["done", "failed", "done"]
+    assert (road.job(bad.id).reason, road.job(bad.id).command) == ("internal-error", "")
+    assert bytes(Delivery.objects.get(pk=bad.id).body) == b"contactId=1"
+    assert counted() == in_journal() == {"done": 2, "failed": 1}
