@@ -38,6 +38,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "tagwarden.staff.upgrading.while_upgrading",
+    "tagwarden.accounts.cookies.secure_over_https",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "tagwarden.accounts.hosts.site_of_host",
     "django.middleware.common.CommonMiddleware",
