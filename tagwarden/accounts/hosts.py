@@ -18,7 +18,7 @@ def site_of_host(get_response: Callable[[HttpRequest], HttpResponse]) -> Callabl
                 f"No site is set up for the host “{host}”. Add one with: tagwarden site add NAME --host {host}\n",
                 content_type="text/plain; charset=utf-8",
             )
-        request.site = site  # type: ignore[attr-defined]  # Django's requests take attributes of middleware
+        request.site = site  # type: ignore[assignment]  # ours, not django.contrib.sites
         return get_response(request)
 
     return middleware

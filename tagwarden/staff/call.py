@@ -38,7 +38,7 @@ def shown(came: Delivery, site: Site) -> Shown:
     return Shown(
         came=came,
         raw=_raw(came, headers, body),
-        curl=_curl(came, site, dict((name.lower(), value) for name, value in headers), body),
+        curl=_curl(came, site, {name.lower(): value for name, value in headers}, body),
         where=words.with_code(understood.where),
         dropped=understood.dropped,
         secret_name=_secret_name(came, site),

@@ -42,7 +42,11 @@ def _of_several(request: StaffRequest, number: str, found: list[Job]) -> HttpRes
     if came is None or not found:
         raise Http404
     shown = rows.of_jobs(request.site, found)
-    context = {"rows": shown, "call": call.shown(came, request.site), "crm": rows.People(request.site, []).crm(came.connection)}
+    context = {
+        "rows": shown,
+        "call": call.shown(came, request.site),
+        "crm": rows.People(request.site, []).crm(came.connection),
+    }
     pace = frame.MOVING if any(row.moves for row in shown) else frame.STILL
     return frame.page(request, "staff/delivery_of_several.html", context, pace=pace)
 
@@ -64,7 +68,7 @@ def _story(request: StaffRequest, job: Job) -> HttpResponse:
         "asker": _asker(request, job),
         "finding": _finding(request, story, crm),
         "tries": [_told(t, crm) for t in story.tries],
-        "effects": [_effect(child, crm) for child in story.children],
+        "effects": [line for child in story.children for line in _effect(child, crm)],
         "ending": _ending(story, crm),
         "took": times.span((story.last - job.received).total_seconds() * 1000) if story.last else "",
         "others": _others(request, job),
@@ -154,21 +158,35 @@ def _told(one: diagnosis.Try, crm: str) -> dict[str, Any]:
     return {"title": title, "reason": reason, "outcome": _ENDS.get(one.result, one.result), "one": one}
 
 
-def _effect(child: Story, crm: str) -> dict[str, Any]:
+def _effect(child: Story, crm: str) -> list[dict[str, Any]]:
+    """A child job in words: a line for each of its tries, and one if it waits for something."""
     job = child.job
-    reason = words.title(job.reason, child.detail, crm) if job.reason else ""
-    calls = [made for one in child.tries for made in one.calls]
     what = next((child.params[name] for name in ("name", "field", "tag") if child.params.get(name)), "")
-    return {
-        "outcome": child.shown,
-        "title": words.plain(job.command),
-        "what": what,
-        "reason": reason,
-        "tries": len(child.tries),
-        "call": calls[-1] if calls else None,
-        "due": job.due if child.shown == "waiting" else None,
-        "after": job.after if child.shown == "waiting" and not child.tries else None,
-    }
+    line = {"title": words.plain(job.command), "what": what}
+    lines = [
+        {
+            **line,
+            "number": n,
+            "outcome": _ENDS.get(one.result, one.result or "in-hand"),
+            "call": one.calls[-1:],
+            "told": words.title(one.reason, one.detail, crm) if one.reason else "",
+        }
+        for n, one in enumerate(child.tries, start=1)
+    ]
+    if job.state != "finished" and not child.in_hand:
+        told = words.title(job.reason, child.detail, crm) if job.reason else ""
+        lines.append(
+            {
+                **line,
+                "number": len(lines) + 1,
+                "outcome": child.shown,
+                "call": (),
+                "told": told,
+                "due": job.due,
+                "after": bool(job.after) and not child.tries,
+            }
+        )
+    return lines
 
 
 def _ending(story: Story, crm: str) -> dict[str, Any]:
@@ -216,7 +234,7 @@ def redeliver(request: StaffRequest, job: Job) -> HttpResponse:
         raise Http404
     n = store.redeliver([_root(request, job).pk], account=request.user.pk, word=word)
     sentence = "Redelivered. It runs before all else." if n else "Nothing of it is open, so nothing was redelivered."
-    return frame.answer(request, sentence, back=_back(request, job))
+    return frame.answer(request, sentence, back=_page_of(request, job))
 
 
 @of_job
@@ -225,7 +243,9 @@ def redeliver_alike(request: StaffRequest, job: Job) -> HttpResponse:
     cause = diagnosis.story(_root(request, job)).cause.job
     found = _alike(request, cause).values_list("pk", "root")[:MOST_ALIKE]
     n = store.redeliver(sorted({root or pk for pk, root in found}), account=request.user.pk)
-    return frame.answer(request, f"Redelivered {times.number(n)} {'step' if n == 1 else 'steps'}.", back=_back(request, job))
+    return frame.answer(
+        request, f"Redelivered {times.number(n)} {'step' if n == 1 else 'steps'}.", back=_page_of(request, job)
+    )
 
 
 @of_job
@@ -236,5 +256,5 @@ def run_again(request: StaffRequest, job: Job) -> HttpResponse:
     return frame.answer(request, "A new call was made.", link=link, word="See it", back=link)
 
 
-def _back(request: StaffRequest, job: Job) -> str:
-    return request.POST.get("back") and frame.came_from(request) or reverse("delivery", args=[_root(request, job).key])
+def _page_of(request: StaffRequest, job: Job) -> str:
+    return reverse("delivery", args=[_root(request, job).key])

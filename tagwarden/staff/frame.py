@@ -10,7 +10,6 @@ from django.contrib import messages
 from django.db.models import Sum
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from tagwarden.core import clock
@@ -61,19 +60,14 @@ def _frame(request: StaffRequest) -> dict[str, Any]:
     }
 
 
-def answer(request: StaffRequest, sentence: str, *, back: str = "", link: str = "", word: str = "") -> HttpResponse:
-    """The result of one's own click: a toast on the page that stays, or without script on the page it goes to.
+def answer(request: StaffRequest, sentence: str, *, back: str, link: str = "", word: str = "") -> HttpResponse:
+    """The result of one's own click: a toast on the page that stays, or without script on the page it leads to.
 
-    `link` and `word`: where to look next. `back`: where to go without script.
+    `link` and `word`: where to look next. `back`: where to go without script, unless the form names a page of ours.
     """
     toast = {"sentence": sentence, "link": link, "word": word}
     if request.htmx:
         return HttpResponse(status=204, headers={"HX-Trigger": json.dumps({"toast": toast})})
     messages.success(request, sentence, extra_tags=json.dumps(toast))
-    return HttpResponseRedirect(back or came_from(request))
-
-
-def came_from(request: StaffRequest) -> str:
-    """The page of ours that a form names as `back`."""
-    back = request.POST.get("back", "")
-    return back if url_has_allowed_host_and_scheme(back, allowed_hosts=None) else reverse("deliveries")
+    named = request.POST.get("back", "")
+    return HttpResponseRedirect(named if url_has_allowed_host_and_scheme(named, allowed_hosts=None) else back)

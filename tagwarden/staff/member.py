@@ -102,7 +102,12 @@ class _Sources:
         job = self.jobs.get(ref)
         release = self.releases.get(job.release) if job and job.release else None
         words = rows.release_title(release) if release else CAME.get(Source(source), "") if source else ""
-        return {"tag": tag, "icon": ICONS.get(Source(source), "deliveries") if source else "", "came": words, "job": job}
+        return {
+            "tag": tag,
+            "icon": ICONS.get(Source(source), "deliveries") if source else "",
+            "came": words,
+            "job": job,
+        }
 
 
 @require_POST
@@ -122,4 +127,6 @@ def refresh(request: StaffRequest, login: str) -> HttpResponse:
     back = reverse("member", args=[login])
     if not contacts:
         return frame.answer(request, "This member has no contact at a CRM to read.", back=back)
-    return frame.answer(request, "Being read again.", link=reverse("delivery", args=[key]), word="See the call", back=back)
+    return frame.answer(
+        request, "Being read again.", link=reverse("delivery", args=[key]), word="See the call", back=back
+    )

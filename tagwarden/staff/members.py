@@ -55,7 +55,7 @@ def _rows(request: StaffRequest, chosen: list[Member]) -> list[dict[str, Any]]:
             "member": member,
             "account": member.account,
             "contacts": contacts.get(member.pk, []),
-            "tags": sum(contact.tags for contact in contacts.get(member.pk, [])),
+            "tags": sum(getattr(contact, "tags", 0) for contact in contacts.get(member.pk, [])),
             "read": max((c.read_started_at for c in contacts.get(member.pk, []) if c.read_started_at), default=None),
         }
         for member in chosen

@@ -96,11 +96,17 @@ def _phases(request: StaffRequest, one: Release, counted: Figures) -> list[dict[
     read = {"to-come": f"From {second} on.", "now": f"Since {second}.", "done": f"From {second} on."}[reading]
     closes = f"{times.span(one.delay_ms)} after the last call, when nothing waits."
     return [
-        {"state": "now" if collecting else "done", "title": "Collecting calls" if collecting else "Collected calls",
-         "text": f"{first} to {second}.{again}"},
+        {
+            "state": "now" if collecting else "done",
+            "title": "Collecting calls" if collecting else "Collected calls",
+            "text": f"{first} to {second}.{again}",
+        },
         {"state": reading, "title": "Read and synced" if reading == "done" else "Reading and syncing", "text": read},
-        {"state": "done" if one.closed else "to-come", "title": "Closed" if one.closed else "Closes by itself",
-         "text": f"At {times.clock_time(one.closed, zone)}." if one.closed else closes},
+        {
+            "state": "done" if one.closed else "to-come",
+            "title": "Closed" if one.closed else "Closes by itself",
+            "text": f"At {times.clock_time(one.closed, zone)}." if one.closed else closes,
+        },
     ]
 
 

@@ -42,7 +42,9 @@ class Row:
     @property
     def moves(self) -> bool:
         """Whether it will look different in a moment."""
-        return self.outcome == "in-hand" or (self.due is not None and self.due < clock.now() + SOON)
+        if self.outcome == "waiting":
+            return self.due is None or self.due < clock.now() + SOON
+        return self.outcome == "in-hand"
 
 
 class People:
@@ -162,7 +164,7 @@ def release_outcome(release: Release, figures: Figures) -> str:
 
 def seconds_left(release: Release, figures: Figures) -> float | None:
     """How long the rest takes at the rate so far; None until there is a rate."""
-    spent = (clock.now() - release.reads_at).total_seconds()
+    spent: float = (clock.now() - release.reads_at).total_seconds()
     if not figures.finished or not figures.waiting or spent < 2:
         return None
     return spent / figures.finished * figures.waiting

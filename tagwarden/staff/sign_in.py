@@ -37,7 +37,9 @@ def sign_in_page(request: StaffRequest) -> HttpResponse:
         return _enter(request, account, target)
     locked = bool(getattr(request, "axes_locked_out", False))
     request.axes_locked_out = False  # type: ignore[attr-defined]  # set by axes, whose own answer is a bare line
-    return render(request, "staff/sign_in.html", {**context, "wrong": True, "locked": locked}, status=429 if locked else 422)
+    return render(
+        request, "staff/sign_in.html", {**context, "wrong": True, "locked": locked}, status=429 if locked else 422
+    )
 
 
 @never_cache

@@ -3,11 +3,13 @@
 import hashlib
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from django import template
 from django.contrib.staticfiles import finders
 from django.template import Context
+from django.template.loader import render_to_string
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString
 
@@ -18,8 +20,10 @@ register = template.Library()
 
 @cache
 def _version(name: str) -> str:
-    with open(finders.find(name), "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()[:10]
+    path = finders.find(name)
+    if path is None:
+        raise LookupError(f"There is no static file {name}.")
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:10]
 
 
 @register.simple_tag
@@ -132,7 +136,8 @@ def bar(figures: Any, label: str, classes: str = "") -> SafeString:
     failed = max(1.0, 100 * figures.failed / total) if figures.failed else 0.0
     left_out = 100 * figures.not_members / total
     synced = min(100 * figures.synced / total, 100 - failed - left_out)
-    return template.loader.get_template("parts/bar.html").render(
+    return render_to_string(
+        "parts/bar.html",
         {
             "classes": classes,
             "label": label,
@@ -143,5 +148,5 @@ def bar(figures: Any, label: str, classes: str = "") -> SafeString:
             "failed": f"{failed:.2f}",
             "failed_at": f"{synced + left_out:.2f}",
             "finished": f"{synced + left_out + failed:.2f}",
-        }
+        },
     )

@@ -57,21 +57,17 @@ def _being_upgraded() -> HttpResponse:
     )
 
 
-class WhileUpgrading:
+def while_upgrading(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Middleware."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if last_look():
+            response = get_response(request)
+            if response.status_code != 500:
+                return response
+            last_look.forget()  # a database that went away in the middle of a page is no mistake of the page
+            if last_look():
+                return response
+        return _being_upgraded()
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request) if last_look() else _being_upgraded()
-
-    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """A database that went away in the middle of a page is no mistake of the page."""
-        if not isinstance(error, DatabaseError):
-            return None
-        last_look.forget()
-        return None if last_look() else _being_upgraded()
-
-
-while_upgrading = WhileUpgrading
+    return middleware

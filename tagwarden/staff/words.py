@@ -98,7 +98,7 @@ def advice(code: str, detail: Mapping[str, object], crm: str) -> SafeString:
 
 def _sentence(text: str, detail: Mapping[str, object], crm: str) -> SafeString:
     filled = str(conditional_escape(text)).format_map(_Bold({"crm": crm, **detail}))
-    return mark_safe(filled)  # noqa: S308  # the text is ours and escaped, the values were escaped one by one
+    return mark_safe(filled)  # the text is ours and escaped, the values were escaped one by one
 
 
 def listed(names: list[str]) -> str:
@@ -111,5 +111,7 @@ def listed(names: list[str]) -> str:
 def with_code(text: str) -> SafeString:
     """A sentence in which `…` marks wire words, as HTML."""
     parts = text.split("`")
-    marked = [format_html("<code>{}</code>", part) if n % 2 else conditional_escape(part) for n, part in enumerate(parts)]
+    marked = [
+        format_html("<code>{}</code>", part) if n % 2 else conditional_escape(part) for n, part in enumerate(parts)
+    ]
     return SafeString("".join(marked))

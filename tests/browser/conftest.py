@@ -69,7 +69,8 @@ def open_page(browser: Browser, live_server: LiveServer) -> Iterator[Open]:
         page = context.new_page()
         page.set_default_timeout(10_000)
         answer = page.goto(path)
-        assert answer and answer.ok, f"{path} answered {answer and answer.status}"
+        assert answer is not None
+        assert answer.ok, f"{path} answered {answer.status}"
         return page
 
     yield opened

@@ -80,7 +80,9 @@ def _priya(journal: Journal, active: Connection, kit: Connection) -> Member:
     story.contact(kit, "2209110042", "Priya Natarajan", member=priya)
     held = priya.contacts.get(connection=active)
     of_release = Job.objects.filter(standing="done").order_by("-pk").first()
-    earlier = journal.call(active, "updateuser", "27760", ago=9 * 86_400, detail={"gained": ["Critique club"], "lost": []})
+    earlier = journal.call(
+        active, "updateuser", "27760", ago=9 * 86_400, detail={"gained": ["Critique club"], "lost": []}
+    )
     journal.call(active, "updateuser", "27760", ago=86_400, outcome="no-op", detail={"gained": [], "lost": []})
     tags = [
         ("Module 3 access", Source.RELEASE, of_release.key, 120),
@@ -112,7 +114,7 @@ def _members(active: Connection, keap: Connection, kit: Connection) -> None:
 
 def _calls(journal: Journal, active: Connection, keap: Connection, kit: Connection) -> tuple[Job, Job, Job]:
     broken = {"crm": "ActiveCampaign", "status": 503}
-    for n in range(7):
+    for n in range(4):
         _overloaded(journal, active, str(27100 + n), 4000 + 60 * n, broken)
     journal.call(kit, "updateuser", "2209117460", ago=330, outcome="no-op", reason="not-a-member")
     misspelled = _misspelled(journal, active)
@@ -124,8 +126,13 @@ def _calls(journal: Journal, active: Connection, keap: Connection, kit: Connecti
     journal.call(active, "updateuser", "27802", ago=6, detail={"gained": [], "lost": []})
     paused = Try(0.4, result="retry", reason="crm-paused", detail={"crm": "Keap"})
     journal.call(
-        *(keap, "updateuser", "9917"), ago=3, outcome="waiting", reason="crm-paused", detail={"crm": "Keap"},
-        tries=[paused], due_in=12,
+        *(keap, "updateuser", "9917"),
+        ago=3,
+        outcome="waiting",
+        reason="crm-paused",
+        detail={"crm": "Keap"},
+        tries=[paused],
+        due_in=12,
     )
     return done, failed, misspelled
 
@@ -133,14 +140,21 @@ def _calls(journal: Journal, active: Connection, keap: Connection, kit: Connecti
 def _overloaded(journal: Journal, active: Connection, number: str, ago: float, detail: dict[str, object]) -> None:
     refused = crm_call("Read the contact", "ActiveCampaign was overloaded", status=503, ms=1200)
     tries = [Try(0.4, result="failed", reason="crm-overloaded", detail=detail, calls=[refused])]
-    journal.call(active, "updateuser", number, ago=ago, outcome="failed", reason="crm-overloaded", detail=detail, tries=tries)
+    journal.call(
+        active, "updateuser", number, ago=ago, outcome="failed", reason="crm-overloaded", detail=detail, tries=tries
+    )
 
 
 def _misspelled(journal: Journal, active: Connection) -> Job:
     detail = {"spelled": "all_batchsync", "nearest": "aal_batchsync"}
     return journal.call(
-        *(active, "", "27101"), ago=54, outcome="failed", reason="operation-misspelled", detail=detail,
-        query="all_batchsync=***", stream="command",
+        *(active, "", "27101"),
+        ago=54,
+        outcome="failed",
+        reason="operation-misspelled",
+        detail=detail,
+        query="all_batchsync=***",
+        stream="command",
     )
 
 
@@ -151,16 +165,33 @@ def _field_gone(journal: Journal, active: Connection) -> Job:
     reason = {"reason": "crm-field-missing", "detail": {"field": "Member level", "crm": "ActiveCampaign"}}
     read = Try(0.7, calls=[crm_call("Read the contact", "Found, with 6 tags")])
     job = journal.call(
-        *(active, "updateuser", "27418"), ago=22, tries=[read], detail={"gained": ["Level 2"], "lost": []},
+        *(active, "updateuser", "27418"),
+        ago=22,
+        tries=[read],
+        detail={"gained": ["Level 2"], "lost": []},
         body="contact[id]=27418&contact[email]=marta.oliveira%40example.com&seriesid=92",
     )
     tries = [
-        Try(0.9, 1.2, result="retry", reason="crm-overloaded", detail={"crm": "ActiveCampaign", "status": 503}, calls=[overloaded]),
+        Try(
+            0.9,
+            1.2,
+            result="retry",
+            reason="crm-overloaded",
+            detail={"crm": "ActiveCampaign", "status": 503},
+            calls=[overloaded],
+        ),
         Try(6.6, 0.2, result="failed", calls=[gone], **reason),
     ]
-    field = journal.effect(job, "field-set", "level", outcome="failed", tries=tries, params={"field": "Member level"}, **reason)
+    field = journal.effect(
+        job, "field-set", "level", outcome="failed", tries=tries, params={"field": "Member level"}, **reason
+    )
     journal.effect(
-        job, "tag-add", "ready", outcome="held", params={"tag": "9", "name": "Level ready"}, after=field.key,
+        job,
+        "tag-add",
+        "ready",
+        outcome="held",
+        params={"tag": "9", "name": "Level ready"},
+        after=field.key,
         reason="sibling-not-done",
     )
     job.refresh_from_db()
@@ -175,6 +206,9 @@ def _after_a_pause(journal: Journal, keap: Connection) -> Job:
         Try(12.1, 0.4, calls=[read]),
     ]
     return journal.call(
-        *(keap, "updateuser", "10482"), ago=18, tries=tries, detail={"gained": ["Module 3 access"], "lost": []},
+        *(keap, "updateuser", "10482"),
+        ago=18,
+        tries=tries,
+        detail={"gained": ["Module 3 access"], "lost": []},
         body="contactId=10482\r\n",
     )

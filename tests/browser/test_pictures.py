@@ -23,6 +23,8 @@ PAGES = {
     "members": lambda _: "/staff/members/",
     "member": lambda s: f"/staff/members/{s.priya.account.login}/",
 }
+IN_DOCS_DARK = {("deliveries", WIDE), ("delivery-failed", WIDE), ("delivery-failed", PHONE)}
+NOT_IN_DOCS = {"not-members", "delivery-misspelled"}
 LOOKS = [(WIDE, False), (PHONE, False), (WIDE, True), (PHONE, True)]
 
 
@@ -32,7 +34,8 @@ def _slug(northlight: Scene) -> str:
 
 def _look(page: Page, pictures: Path, name: str, width: int, *, dark: bool) -> None:
     page.evaluate("document.fonts.ready")
-    page.screenshot(path=pictures / f"staff-{name}-{width}{'-dark' if dark else ''}.png", full_page=True)
+    if name not in NOT_IN_DOCS and (not dark or (name, width) in IN_DOCS_DARK):
+        page.screenshot(path=pictures / f"staff-{name}-{width}{'-dark' if dark else ''}.png", full_page=True)
     findings = Axe().run(page)
     assert findings.violations_count == 0, findings.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"

@@ -230,7 +230,9 @@ class Journal:
         store.count({(*place, "waiting"): -len(waiting), (*place, "done"): len(waiting)})
 
 
-def contact(connection: Connection, number: str, name: str = "", email: str = "", member: Member | None = None) -> Contact:
+def contact(
+    connection: Connection, number: str, name: str = "", email: str = "", member: Member | None = None
+) -> Contact:
     """A contact that was read once."""
     first, _, last = name.partition(" ")
     return Contact.objects.create(
