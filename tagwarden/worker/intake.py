@@ -30,7 +30,7 @@ Carried = tuple[spool.Position, spool.Row]
 
 BATCH = 1_000
 IDLE_SECONDS = 0.05
-DOOR_SECONDS = 0.25
+DOOR_SECONDS = 0.1
 CLEAN_SECONDS = 3_600
 AFTER_TROUBLE_SECONDS = 0.5
 
