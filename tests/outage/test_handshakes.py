@@ -70,6 +70,8 @@ def test_it_works_and_stops_within_a_second(small: Place, capsys: pytest.Capture
     caller = Caller(small, secret)
     with caller.calling():
         until(lambda: caller.last() == 403, 10, "a secret that nobody made is refused")
+        strangers = "select count(*) from journal_stranger"
+        until(lambda: small.database.one(strangers), 20, "intake has started and carries what comes")
         made = change(small, secret, "make")
         until(lambda: caller.last() == 200, 5, "it works")
         revoked = change(small, secret, "revoke")
