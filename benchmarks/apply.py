@@ -9,43 +9,38 @@ Works in a fresh database of its own: a temporary folder (SQLite), or an empty d
 """
 
 import argparse
-import os
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import django
+from django.db import connection, transaction
+
+from benchmarks import fresh_database
+from tagwarden.accounts.models import Site
+from tagwarden.connections.models import Connection
+from tagwarden.core import clock
+from tagwarden.core.errors import NeedsSetting
+from tagwarden.core.options import ConnectionOptions, SiteOptions
+from tagwarden.core.outcome import CrmTag, Snapshot
+from tagwarden.core.uuid7 import uuid7
+from tagwarden.journal import leases, store
+from tagwarden.journal.models import Attempt, Job
+from tagwarden.journal.models import Lane as LaneRow
+from tagwarden.members import enrol
+from tagwarden.members.models import Contact, ContactTag, Tag
+from tagwarden.worker import dispatch, reads
 
 CONTACTS_A_BATCH = 250
 TAGS, TAGS_EACH, FIELDS = 300, 20, 32
-
-
-def prepare() -> None:
-    """A database of its own, before Django reads its settings."""
-    from tagwarden.core.crypto import make_keys
-
-    data = Path(tempfile.mkdtemp(prefix="tagwarden-bench-"))
-    os.environ |= {"TAGWARDEN_DATA": str(data), "DJANGO_SETTINGS_MODULE": "tagwarden.settings"}
-    os.environ["TAGWARDEN_LOG_LEVEL"] = "ERROR"
-    make_keys(data / "keys")
-    django.setup()
-    from django.core.management import call_command
-
-    call_command("migrate", verbosity=0)
 
 
 class Bench:
     """A site with members, and what its CRM says of them."""
 
     def __init__(self, contacts: int) -> None:
-        from tagwarden.accounts.models import Site
-        from tagwarden.connections.models import Connection
-
         self.site = Site.objects.create(name="Bench", host="bench.example", public_url="http://bench.example")
         self.connection = Connection.objects.create(site=self.site, crm="sandbox", name="Bench")
         self.contacts = [str(n) for n in range(1, contacts + 1)]
@@ -54,9 +49,6 @@ class Bench:
         self.enrol()
 
     def snapshots(self, contacts: list[str], change: str = "none") -> dict[str, Any]:
-        from tagwarden.core import clock
-        from tagwarden.core.outcome import CrmTag, Snapshot
-
         now = clock.now()
         return {
             c: Snapshot(
@@ -73,11 +65,6 @@ class Bench:
         }
 
     def enrol(self) -> None:
-        from django.db import transaction
-
-        from tagwarden.core import clock
-        from tagwarden.members import enrol
-
         for batch in batches(self.contacts):
             with transaction.atomic():
                 enrol.enrol(
@@ -90,12 +77,6 @@ class Bench:
                 )
 
     def add_jobs(self, contacts: list[str]) -> None:
-        from django.db import transaction
-
-        from tagwarden.core import clock
-        from tagwarden.core.uuid7 import uuid7
-        from tagwarden.journal import store
-
         for batch in batches(contacts):
             with transaction.atomic():
                 store.add(
@@ -127,18 +108,12 @@ def batches(items: list[str]) -> list[list[str]]:
 
 def set_based(bench: Bench, change: str) -> float:
     """Settled jobs a second on the real road: take a batch, apply, finish."""
-    from tagwarden.core.errors import NeedsSetting
-    from tagwarden.core.options import ConnectionOptions, SiteOptions
-    from tagwarden.journal import leases
-    from tagwarden.worker import dispatch, reads
 
     bench.add_jobs(bench.contacts)
     (lane_id,) = leases.due_lanes()
     lane = leases.lease(lane_id, "bench")
     assert lane is not None
-    around = dispatch.Surroundings(
-        lane, {}, None, NeedsSetting("connection-off"), SiteOptions(), ConnectionOptions()
-    )
+    around = dispatch.Surroundings(lane, {}, None, NeedsSetting("connection-off"), SiteOptions(), ConnectionOptions())
     spent, settled = 0.0, 0
     while True:
         began = time.perf_counter()
@@ -157,12 +132,6 @@ def set_based(bench: Bench, change: str) -> float:
 
 def one_by_one(bench: Bench, contacts: list[str], change: str) -> float:
     """The same steps with the ORM, two transactions a job."""
-    from django.db import transaction
-
-    from tagwarden.core import clock
-    from tagwarden.journal.models import Attempt, Job
-    from tagwarden.journal.models import Lane as LaneRow
-    from tagwarden.members.models import Contact, ContactTag, Tag
 
     bench.add_jobs(contacts)
     keys = list(Job.objects.filter(state="waiting").order_by("pk").values_list("pk", flat=True))
@@ -211,11 +180,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--contacts", type=int, default=2_000)
     parser.add_argument("--single", type=int, default=300)
     options = parser.parse_args(argv)
-    prepare()
-    from django.db import connection
 
     bench = Bench(options.contacts)
-    print(f"{connection.vendor}, {options.contacts} contacts with {TAGS_EACH} tags and {FIELDS} fields, batches of 250")
+    print(f"{connection.vendor}, in {fresh_database.DATA}")
+    print(f"{options.contacts} contacts with {TAGS_EACH} tags and {FIELDS} fields, batches of {CONTACTS_A_BATCH}")
     print(f"{'what changed':14} {'set-based/s':>12} {'one by one/s':>13} {'ratio':>7} {'yard-stick ms':>14}")
     measures: list[tuple[str, Callable[[], float]]] = [
         (c, lambda c=c: set_based(bench, c)) for c in ("none", "one", "half")

@@ -74,9 +74,7 @@ def site(db: None) -> Site:
 @pytest.fixture
 def other_site(db: None) -> Site:
     """Charlie's, where nobody of Northlight Studio may look."""
-    return Site.objects.create(
-        name="Harbour Yoga", host="harbour.example", public_url="http://harbour.example"
-    )
+    return Site.objects.create(name="Harbour Yoga", host="harbour.example", public_url="http://harbour.example")
 
 
 @pytest.fixture

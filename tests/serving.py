@@ -95,9 +95,7 @@ def environment(folder: Path) -> dict[str, str]:
 def tagwarden(folder: Path, *arguments: str) -> str:
     """Runs a command there that must go well. Returns what it said on standard output."""
     command = [sys.executable, "-m", "tagwarden", *arguments]
-    ran = subprocess.run(
-        command, env=environment(folder), capture_output=True, text=True, timeout=50, check=False
-    )
+    ran = subprocess.run(command, env=environment(folder), capture_output=True, text=True, timeout=50, check=False)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

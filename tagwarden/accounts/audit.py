@@ -3,9 +3,7 @@
 from tagwarden.accounts.models import Account, AuditEntry, Site
 
 
-def note(
-    action: str, subject: str, *, site: Site | None, account: Account | None = None, **detail: str | int
-) -> None:
+def note(action: str, subject: str, *, site: Site | None, account: Account | None = None, **detail: str | int) -> None:
     """Writes one entry, in the caller's transaction.
 
     `action`: what was done, as "handshake-revoked". `subject`: to what, by the name people know it under.

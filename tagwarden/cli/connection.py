@@ -20,9 +20,7 @@ app = typer.Typer(
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Number = Annotated[str, typer.Argument(help="The connection's number.")]
-Credentials = Annotated[
-    Path | None, typer.Option(help="File with the CRM's key, as a JSON object; see docs/crms.")
-]
+Credentials = Annotated[Path | None, typer.Option(help="File with the CRM's key, as a JSON object; see docs/crms.")]
 
 
 @app.command()

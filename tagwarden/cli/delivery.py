@@ -67,18 +67,12 @@ def redeliver(
     deliveries: Annotated[list[str] | None, typer.Argument(help="Ids, or the beginnings of them.")] = None,
     reason: Annotated[str, typer.Option(help="All that ended with this reason.")] = "",
     site: Annotated[str, typer.Option(help="With --reason: only this site's.")] = "",
-    word: Annotated[
-        str, typer.Option("--as", help="The command meant, for calls that were not understood.")
-    ] = "",
+    word: Annotated[str, typer.Option("--as", help="The command meant, for calls that were not understood.")] = "",
 ) -> None:
     """Try calls again. Of those that are done only the effects that aren't settled go on."""
     if bool(deliveries) == bool(reason):
         raise typer.BadParameter("Give ids, or --reason.")
-    ids = (
-        _of_reason(reason, site)
-        if reason
-        else [job.pk for text in deliveries or [] for job in find.jobs(text)]
-    )
+    ids = _of_reason(reason, site) if reason else [job.pk for text in deliveries or [] for job in find.jobs(text)]
     again = 0
     for start in range(0, len(ids), _AT_ONCE):
         again += store.redeliver(ids[start : start + _AT_ONCE], account=None, word=word.removeprefix("aal_"))

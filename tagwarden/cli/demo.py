@@ -32,12 +32,8 @@ _MARK = "this-is-a-demo"
 @app.command()
 def demo(
     contacts: Annotated[int, typer.Option(min=1, max=10_000, help="How many contacts the CRM has.")] = 1000,
-    leave: Annotated[
-        bool, typer.Option("--exit", help="Leave when all is settled, with 0 if all went well.")
-    ] = False,
-    port: Annotated[
-        int, typer.Option(min=1, max=65_000, help="Port to begin looking for a free one at.")
-    ] = 8000,
+    leave: Annotated[bool, typer.Option("--exit", help="Leave when all is settled, with 0 if all went well.")] = False,
+    port: Annotated[int, typer.Option(min=1, max=65_000, help="Port to begin looking for a free one at.")] = 8000,
 ) -> None:
     """Watch a release of 1,000 contacts, with a pretend CRM and in a data folder of its own.
 
@@ -67,9 +63,7 @@ def _run(stack: ExitStack, folder: Path, contacts: int, port: int, leave: bool) 
     crm = stack.enter_context(running(folder / "sandbox.log", "sandbox", *place.sandbox_arguments()))
     crm_url = f"http://127.0.0.1:{place.sandbox_port}"
     wait_for(f"{crm_url}/api/ping", crm, folder / "sandbox.log")
-    httpx.post(
-        f"{crm_url}/admin/tag", json={"tag": TAG, "contacts": "all", "remove": True}
-    ).raise_for_status()
+    httpx.post(f"{crm_url}/admin/tag", json={"tag": TAG, "contacts": "all", "remove": True}).raise_for_status()
     filled = _filled(place, crm_url)
     server = stack.enter_context(running(folder / "server.log", "serve", "--port", str(place.port)))
     wait_for(f"{place.url}/", server, folder / "server.log")

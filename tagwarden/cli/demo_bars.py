@@ -51,9 +51,7 @@ class Seen:
         if self.went_well:
             lines.append(f"All {holders} members hold {tag}, {self.settled_in:.1f} s after the first call.")
         else:
-            lines.append(
-                f"After {self.settled_in:.0f} s only {holders} of {self.contacts:,} members hold {tag}."
-            )
+            lines.append(f"After {self.settled_in:.0f} s only {holders} of {self.contacts:,} members hold {tag}.")
         return lines
 
 
@@ -111,9 +109,7 @@ def _calls(
         time.sleep(0.1)
 
 
-def _holders(
-    filled: Filled, tag: str, bars: Progress, began: float, until: float, contacts: int
-) -> tuple[int, float]:
+def _holders(filled: Filled, tag: str, bars: Progress, began: float, until: float, contacts: int) -> tuple[int, float]:
     """Watches the tag arrive at members. Returns how many hold it, and after how long."""
     bar = bars.add_task("Members who hold it", total=contacts)
     while True:

@@ -64,10 +64,7 @@ def list_handshakes(
         }
         for key in found.prefetch_related("uses")
     ]
-    shown = [
-        row | {"scopes": row["scopes"] or "all", "state": "revoked" if row["revoked"] else "live"}
-        for row in rows
-    ]
+    shown = [row | {"scopes": row["scopes"] or "all", "state": "revoked" if row["revoked"] else "live"} for row in rows]
     columns = {
         "id": "Handshake",
         "connection": "Connection",

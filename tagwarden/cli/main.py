@@ -39,9 +39,7 @@ COMMANDS = {
     "delivery": Command("delivery", "List, show and redeliver the calls that came in."),
     "member": Command("member", "List and show members."),
     "release": Command("release", "List and show batch syncs with their progress."),
-    "part": Command(
-        "part", "Run one part of a server; serve and web start these.", django=False, hidden=True
-    ),
+    "part": Command("part", "Run one part of a server; serve and web start these.", django=False, hidden=True),
 }
 
 
@@ -50,9 +48,7 @@ def main() -> None:
     name, rest = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
     try:
         if name in COMMANDS:
-            _load(COMMANDS[name], wants_help="--help" in rest or not rest).app(
-                rest, prog_name=f"tagwarden {name}"
-            )
+            _load(COMMANDS[name], wants_help="--help" in rest or not rest).app(rest, prog_name=f"tagwarden {name}")
         else:
             _index()(prog_name="tagwarden")
     except Exception as error:
@@ -68,9 +64,7 @@ def _load(command: Command, *, wants_help: bool) -> ModuleType:
 
 def _index() -> typer.Typer:
     """The list of commands, for `--help` and for a word that is none."""
-    index = typer.Typer(
-        add_completion=False, no_args_is_help=True, help="Membership and courses, driven by your CRM."
-    )
+    index = typer.Typer(add_completion=False, no_args_is_help=True, help="Membership and courses, driven by your CRM.")
     index.callback()(_root)
     for name, command in COMMANDS.items():
         index.command(name, help=command.help, hidden=command.hidden)(_nothing)
@@ -86,9 +80,7 @@ def _print_version(wanted: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", is_eager=True, callback=_print_version, help="Print the version and leave."
-        ),
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and leave."),
     ] = False,
 ) -> None:
     """The options of `tagwarden` itself."""

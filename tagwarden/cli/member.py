@@ -53,9 +53,7 @@ def show_member(
             "E-mail": row["email"],
             "Site": found.site.name,
             "Since": show.clock_time(found.created, zone),
-            "Contacts": [
-                f"{one['contact']} ({one['connection']}, {one['state']})" for one in row["contacts"]
-            ],
+            "Contacts": [f"{one['contact']} ({one['connection']}, {one['state']})" for one in row["contacts"]],
         }
     )
     tags = [tag | {"since": show.clock_time(tag["since"], zone)} for tag in row["tags"]]

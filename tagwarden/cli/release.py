@@ -47,9 +47,7 @@ def list_releases(
 
 
 @app.command("show")
-def show_release(
-    release: Annotated[str, typer.Argument(help="The release's number.")], json: Json = False
-) -> None:
+def show_release(release: Annotated[str, typer.Argument(help="The release's number.")], json: Json = False) -> None:
     """Show a release and how far it is."""
     found = Release.objects.filter(pk=int(release) if release.isdecimal() else 0).first()
     if found is None:

@@ -19,9 +19,7 @@ def add(
     name: Annotated[str, typer.Argument(help="What the business is called.")],
     host: Annotated[str, typer.Option(help="Its host name, as in members.example.com.")],
     timezone: Annotated[str, typer.Option(help="Its time zone, as in America/Chicago.")] = "UTC",
-    public_url: Annotated[
-        str, typer.Option(help="What its links begin with; https://HOST if left out.")
-    ] = "",
+    public_url: Annotated[str, typer.Option(help="What its links begin with; https://HOST if left out.")] = "",
 ) -> None:
     """Add a site."""
     site = sites.add_site(name, host=host, timezone=timezone, public_url=public_url)
@@ -48,6 +46,4 @@ def list_sites(json: Json = False) -> None:
         for site in Site.objects.order_by("pk")
     ]
     columns = {"id": "Site", "name": "Name", "public_url": "Address", "timezone": "Time zone"}
-    show.listing(
-        rows, columns, json=json, empty="No sites yet. Add one with: tagwarden site add NAME --host HOST"
-    )
+    show.listing(rows, columns, json=json, empty="No sites yet. Add one with: tagwarden site add NAME --host HOST")

@@ -71,9 +71,7 @@ def _attempts(job: int) -> list[dict[str, Any]]:
             "ended": one.ended,
             "result": one.result or "in hand",
             "reason": one.reason,
-            "title": reasons.title(one.reason, json.loads(one.detail))
-            if one.reason in reasons.REASONS
-            else "",
+            "title": reasons.title(one.reason, json.loads(one.detail)) if one.reason in reasons.REASONS else "",
             "calls": json.loads(one.calls),
         }
         for one in Attempt.objects.filter(job=job).order_by("pk")
@@ -81,9 +79,7 @@ def _attempts(job: int) -> list[dict[str, Any]]:
 
 
 def _effects(root: int) -> list[dict[str, Any]]:
-    return [
-        line(job) | {"attempts": _attempts(job.pk)} for job in Job.objects.filter(root=root).order_by("pk")
-    ]
+    return [line(job) | {"attempts": _attempts(job.pk)} for job in Job.objects.filter(root=root).order_by("pk")]
 
 
 def tell(content: Mapping[str, Any], zone: tzinfo) -> None:

@@ -17,9 +17,7 @@ def webhook_url(
     connection: Annotated[str, typer.Argument(help="The connection's number.")],
     command: Annotated[str, typer.Argument(help="The command, as in updateuser.")],
     params: Annotated[list[str] | None, typer.Argument(help="Parameters as name=value.")] = None,
-    handshake: Annotated[
-        str, typer.Option(help="Number of the handshake to use; else the newest good one.")
-    ] = "",
+    handshake: Annotated[str, typer.Option(help="Number of the handshake to use; else the newest good one.")] = "",
 ) -> None:
     """Print the address to paste into the CRM.
 

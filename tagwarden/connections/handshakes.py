@@ -55,9 +55,7 @@ def import_secret(
     """
     secret = secret.strip()
     if len(secret) < SHORTEST_IMPORT:
-        raise SettingsError(
-            f"The secret is shorter than {SHORTEST_IMPORT} characters. Make a new one instead."
-        )
+        raise SettingsError(f"The secret is shorter than {SHORTEST_IMPORT} characters. Make a new one instead.")
     if len(secret) > 200 or not secret.isprintable() or " " in secret:
         raise SettingsError("The secret must be one line of at most 200 characters without blanks.")
     return _store(connection, name, secret, scopes, get_allowed, imported=True, account=account)
@@ -66,9 +64,7 @@ def import_secret(
 def rotate(handshake: Handshake, *, account: Account | None = None) -> tuple[Handshake, str]:
     """A new handshake beside this one, with its name and scopes, and its secret. The old one works on."""
     words = scopes_of(handshake)
-    return make(
-        handshake.connection, handshake.name, scopes=words, get_allowed=handshake.get_allowed, account=account
-    )
+    return make(handshake.connection, handshake.name, scopes=words, get_allowed=handshake.get_allowed, account=account)
 
 
 def revoke(handshake: Handshake, *, account: Account | None = None) -> bool:

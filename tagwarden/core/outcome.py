@@ -85,9 +85,7 @@ class Outcome:
     follow_ups: tuple[FollowUp, ...] = ()
 
 
-def done(
-    *, effects: tuple[Effect, ...] = (), follow_ups: tuple[FollowUp, ...] = (), **detail: object
-) -> Outcome:
+def done(*, effects: tuple[Effect, ...] = (), follow_ups: tuple[FollowUp, ...] = (), **detail: object) -> Outcome:
     """It happened."""
     return Outcome(Kind.DONE, "", detail, effects, follow_ups)
 

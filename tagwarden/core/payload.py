@@ -110,9 +110,7 @@ def _decode(body: bytes) -> str:
     return body.decode("utf-8", "replace")
 
 
-_LOOKS_LIKE_JSON = re.compile(
-    r'\{\s*"|\[\s*[\[{"\d]'
-)  # unlike the merge fields [Contact ID] and {{contact.id}}
+_LOOKS_LIKE_JSON = re.compile(r'\{\s*"|\[\s*[\[{"\d]')  # unlike the merge fields [Contact ID] and {{contact.id}}
 
 
 def _text(text: str) -> Body:

@@ -184,9 +184,7 @@ def _dropped(value: str) -> str:
     return " and ".join(sorted(kinds))
 
 
-def _contacts(
-    found: tuple[Found, ...], content: Body, id_pattern: str
-) -> tuple[tuple[str, ...], Finding | None]:
+def _contacts(found: tuple[Found, ...], content: Body, id_pattern: str) -> tuple[tuple[str, ...], Finding | None]:
     """The distinct good ids, and a finding if one is bad, there are too many or there is none."""
     if not found and content.unreadable:
         return (), Finding("body-unreadable", {"why": content.unreadable}, 400)

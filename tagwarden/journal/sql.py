@@ -6,7 +6,6 @@ from django.db import InterfaceError, OperationalError, connection
 
 from tagwarden.core.sql import Cursor, Dialect
 
-
 # The database is away, locked or restarting: wait and go on. Any other error is a mistake in what was asked of it.
 AWAY = (OperationalError, InterfaceError)
 

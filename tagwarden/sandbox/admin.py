@@ -120,9 +120,7 @@ def _whole(value: object, name: str, low: int, high: int) -> int:
 
 def _people(contacts: object) -> list[dict[str, Any]]:
     if not isinstance(contacts, list) or len(contacts) > MOST or not all(map(_is_person, contacts)):
-        help_ = (
-            "Each contact needs an email; first_name, last_name, fields, tags (names) and id may be given."
-        )
+        help_ = "Each contact needs an email; first_name, last_name, fields, tags (names) and id may be given."
         raise Refusal(400, "bad_request", help=help_)
     return contacts
 

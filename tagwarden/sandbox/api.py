@@ -85,9 +85,7 @@ class Api:
         assert isinstance(answer, web.Response)
         return answer
 
-    async def _lost(
-        self, request: web.Request, handler: Handler, fault: str, kind: str
-    ) -> web.StreamResponse:
+    async def _lost(self, request: web.Request, handler: Handler, fault: str, kind: str) -> web.StreamResponse:
         if self._behaviour.chance.random() < 0.5:
             await self._worked(request, handler, kind)
         if fault == "timeout":

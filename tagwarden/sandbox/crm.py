@@ -42,9 +42,7 @@ def make_app(state: State, key: str = DEFAULT_KEY) -> web.Application:
     return app
 
 
-def serve(
-    *, host: str, port: int, file: Path, contacts: int, webhook_url: str = "", key: str = DEFAULT_KEY
-) -> None:
+def serve(*, host: str, port: int, file: Path, contacts: int, webhook_url: str = "", key: str = DEFAULT_KEY) -> None:
     """Serves until SIGTERM or SIGINT.
 
     `host`: a loopback address, since the admin API has no log-in. `contacts`: how many invented ones to make
@@ -59,9 +57,7 @@ def serve(
         state.remember("webhook-url", webhook_url)
     _log.info("Sandbox CRM at http://%s:%s/", host, port)
     try:
-        web.run_app(
-            make_app(state, key), host=host, port=port, access_log=None, print=None, shutdown_timeout=1
-        )
+        web.run_app(make_app(state, key), host=host, port=port, access_log=None, print=None, shutdown_timeout=1)
     except OSError as error:
         raise SettingsError(f"The sandbox CRM can't listen on {host}:{port}: {error.strerror}.") from error
 

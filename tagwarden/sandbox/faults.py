@@ -57,9 +57,7 @@ def changed(settings: Settings, changes: Mapping[str, object]) -> Settings:
         elif name in _LIMITS:
             values[name] = _number(name, value)
         else:
-            raise ValueError(
-                f"There is no setting “{name}”. Known are {', '.join(Settings.__dataclass_fields__)}."
-            )
+            raise ValueError(f"There is no setting “{name}”. Known are {', '.join(Settings.__dataclass_fields__)}.")
     return replace(settings, **values)
 
 

@@ -156,9 +156,7 @@ async def _fire(session: aiohttp.ClientSession, order: Order, person: dict[str, 
 
 
 def _shaped(shape: str, person: dict[str, Any]) -> tuple[bytes, str]:
-    values: dict[str, Any] = {
-        name: person[name] for name in ("email", "first_name", "last_name") if name in person
-    }
+    values: dict[str, Any] = {name: person[name] for name in ("email", "first_name", "last_name") if name in person}
     if shape == "bare":
         return str(person["id"]).encode(), "text/plain"
     if shape == "json":

@@ -38,9 +38,7 @@ Mai Hồng Thị-Nhung Đức | Nguyễn Trần Phạm Lê
 प्रिया:Priya अर्जुन:Arjun | शर्मा:Sharma पटेल:Patel
 Ayşe Çağlar Gülşah | Yıldız Öztürk Şahin
 """.strip().splitlines()
-_LATIN = str.maketrans(
-    {"ł": "l", "ø": "o", "þ": "th", "ð": "d", "đ": "d", "ß": "ss", "ı": "i", "'": "", "-": ""}
-)
+_LATIN = str.maketrans({"ł": "l", "ø": "o", "þ": "th", "ð": "d", "đ": "d", "ß": "ss", "ı": "i", "'": "", "-": ""})
 
 
 def _latin(name: str) -> str:

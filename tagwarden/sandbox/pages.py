@@ -107,9 +107,7 @@ class Pages:
         number = number_of(request.query.get("page", "1"), "page", 1, 10**9)
         rows, total = self._state.page(number, _A_PAGE, search=search)
         last = max(1, math.ceil(total / _A_PAGE))
-        links = {
-            n: "?" + urlencode({"q": search, "page": n}) for n in (number - 1, number + 1) if 1 <= n <= last
-        }
+        links = {n: "?" + urlencode({"q": search, "page": n}) for n in (number - 1, number + 1) if 1 <= n <= last}
         values = {"rows": rows, "total": total, "search": search, "number": number, "links": links}
         everybody = len(self._state.ids())
         return self._page("contacts.html", **values, last=last, tags=self._state.tags(), everybody=everybody)

@@ -72,9 +72,7 @@ class State:
 
     def ids(self) -> list[int]:
         """The ids of all contacts there are now."""
-        return [
-            row[0] for row in self._db.execute("select id from contacts where deleted is null order by id")
-        ]
+        return [row[0] for row in self._db.execute("select id from contacts where deleted is null order by id")]
 
     def contacts(self, ids: Sequence[int], seen: int = FRESH) -> list[dict[str, Any]]:
         """Those of the contacts that exist, as they were at the moment `seen`, by id."""
@@ -115,9 +113,7 @@ class State:
         self._undo(given, tags, fields)
         return [_contact(row, tags[row["id"]], fields[row["id"]], seen) for row in rows]
 
-    def _undo(
-        self, given: dict[str, Any], tags: dict[int, dict[int, str]], fields: dict[int, dict[str, str]]
-    ) -> None:
+    def _undo(self, given: dict[str, Any], tags: dict[int, dict[int, str]], fields: dict[int, dict[str, str]]) -> None:
         query = f"select * from writes where contact in {_GIVEN} and at > :seen and changed order by id desc"
         for write in self._db.execute(query, given):
             contact = write["contact"]
@@ -257,9 +253,7 @@ class State:
                 row = self._db.execute(query, (contact, field)).fetchone()
                 before = row[0] if row else ""
                 self._log([(at, who, contact, "field-set", field, label, before, int(before != value))])
-                self._db.execute(
-                    "insert or replace into contact_fields values (?, ?, ?)", (contact, field, value)
-                )
+                self._db.execute("insert or replace into contact_fields values (?, ?, ?)", (contact, field, value))
             self._db.execute("update contacts set updated = ? where id = ?", (at, contact))
 
     # The log, and what is remembered over a restart.

@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import sys
 import threading
 import time
 from collections import deque
@@ -103,8 +102,8 @@ class Engine:
         except sql.AWAY:
             self._turns.append(drain)
             raise
-        except Exception:
-            self._drop(drain)
+        except Exception as error:
+            self._drop(drain, error)
             return False
         return started
 
@@ -121,8 +120,8 @@ class Engine:
             except sql.AWAY:
                 self._finished.put(batch)
                 raise
-            except Exception:
-                self._drop(batch.drain)
+            except Exception as error:
+                self._drop(batch.drain, error)
 
     def _renew(self) -> None:
         if not self._drains or time.monotonic() - self._renewed < RENEW_SECONDS:
@@ -133,12 +132,13 @@ class Engine:
             if lane_id not in ours:
                 self._drop(drain)
 
-    def _drop(self, drain: Drain) -> None:
+    def _drop(self, drain: Drain, error: Exception | None = None) -> None:
         """Lets a lane's lease run out: it was lost, or we made a mistake; then what is in hand becomes a crash."""
-        if sys.exc_info()[0] in {None, leases.LeaseLost}:
+        if error is None or isinstance(error, leases.LeaseLost):
             log.warning("lane %d: its lease was lost, the work in hand is dropped", drain.lane.id)
         else:
-            log.exception("lane %d: a mistake of ours, the work in hand is taken up again in a minute", drain.lane.id)
+            wording = "lane %d: a mistake of ours, the work in hand is taken up again in a minute"
+            log.error(wording, drain.lane.id, exc_info=error)
         if self._drains.get(drain.lane.id) is drain:
             del self._drains[drain.lane.id]
 

@@ -105,7 +105,7 @@ def _first(arrived: Arrived) -> store.NewJob:
 
 def headers_of(text: str) -> dict[str, str]:
     """The kept headers, by name in lower case."""
-    return {name: value for name, value in json.loads(text or "[]")}
+    return dict(json.loads(text or "[]"))
 
 
 def _finding(arrived: Arrived, call: wire.Call, by_staff: bool) -> wire.Finding | None:

@@ -54,9 +54,7 @@ def tagwarden(tmp_path: Path) -> Callable[..., Ran]:
         kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
         environment = kept | {"TAGWARDEN_DATA": str(tmp_path / "data"), "PYTHONPATH": str(ROOT)} | environ
         command = [sys.executable, "-m", "tagwarden", *arguments]
-        ran = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=50, check=False
-        )
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
         return Ran(ran.returncode, ran.stdout, ran.stderr)
 
     return _run

@@ -28,9 +28,7 @@ def documented(command: str) -> list[str]:
 
 @pytest.mark.django_db
 def test_a_site_is_added_and_the_next_step_said(run):
-    ran = run(
-        "site", "add", "Northlight  Studio", "--host", "Northlight.Example", "--timezone", "America/Chicago"
-    )
+    ran = run("site", "add", "Northlight  Studio", "--host", "Northlight.Example", "--timezone", "America/Chicago")
 
     site = Site.objects.get()
     assert (site.name, site.host) == ("Northlight Studio", "northlight.example")
@@ -197,9 +195,7 @@ def test_what_is_not_there_is_said_in_a_sentence(run, arguments):
 
 def test_calls_are_listed_under_the_id_that_the_sender_was_told(run, call):
     call()
-    job = call(
-        "99", standing="failed", reason="contact-not-found", detail='{"crm":"Sandbox CRM","contact":"99"}'
-    )
+    job = call("99", standing="failed", reason="contact-not-found", detail='{"crm":"Sandbox CRM","contact":"99"}')
     rows = run("delivery", "list", "--json").json
 
     assert list(rows[0]) == documented("delivery list")
@@ -247,9 +243,7 @@ def test_failed_calls_are_redelivered_singly_and_by_reason(run, call):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(
-    "arguments", [[], ["abcd", "--reason", "contact-not-found"], ["--reason", "no-such"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["abcd", "--reason", "contact-not-found"], ["--reason", "no-such"]])
 def test_redeliver_wants_ids_or_a_reason_that_exists(run, arguments):
     assert run("delivery", "redeliver", *arguments).code == 2
 
@@ -298,7 +292,4 @@ def test_a_releases_figures_add_up_to_its_contacts(run, call, release):
 def test_an_address_with_a_secret_is_never_broken_across_lines(run, connection):
     _, secret = handshakes.make(connection, "all")
     address = setup.webhook_url(connection, "batchsync", {"release": "x" * 150}, secret)
-    assert (
-        address
-        in run("webhook-url", str(connection.pk), "batchsync", f"release={'x' * 150}").out.splitlines()
-    )
+    assert address in run("webhook-url", str(connection.pk), "batchsync", f"release={'x' * 150}").out.splitlines()

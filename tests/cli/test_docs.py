@@ -29,9 +29,7 @@ def _commands() -> dict[str, list[str]]:
         below = getattr(click, "commands", None)
         for word, one in below.items() if below else [("", click)]:
             names = [opt for param in one.params for opt in param.opts if opt.startswith("--")]
-            found[f"tagwarden {name} {word}".strip()] = [
-                opt for opt in names if opt not in ("--help", "--json")
-            ]
+            found[f"tagwarden {name} {word}".strip()] = [opt for opt in names if opt not in ("--help", "--json")]
     return found
 
 

@@ -22,12 +22,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A data folder with a site and a connection, and the webhook's path and query."""
     folder = tmp_path_factory.mktemp("data")
     serving.tagwarden(folder, "init")
-    serving.tagwarden(
-        folder, "site", "add", "Northlight", "--host", "127.0.0.1", "--public-url", "http://127.0.0.1"
-    )
-    serving.tagwarden(
-        folder, "connection", "add", "127.0.0.1", "--crm", "sandbox", "--base-url", "http://127.0.0.1:9"
-    )
+    serving.tagwarden(folder, "site", "add", "Northlight", "--host", "127.0.0.1", "--public-url", "http://127.0.0.1")
+    serving.tagwarden(folder, "connection", "add", "127.0.0.1", "--crm", "sandbox", "--base-url", "http://127.0.0.1:9")
     url = serving.tagwarden(folder, "webhook-url", "1", "updateuser").strip()
     return folder, url.removeprefix("http://127.0.0.1")
 

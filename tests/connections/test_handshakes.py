@@ -71,9 +71,7 @@ def test_a_revoked_one_stays_known_to_the_door_as_revoked(connection):
     assert not handshakes.revoke(made)
 
 
-@pytest.mark.parametrize(
-    "secret", ["short-one", "   eleven-char   ", "two words in it", "tab\tin-the-secret"]
-)
+@pytest.mark.parametrize("secret", ["short-one", "   eleven-char   ", "two words in it", "tab\tin-the-secret"])
 def test_a_weak_or_broken_secret_is_not_imported(connection, secret):
     with pytest.raises(SettingsError):
         handshakes.import_secret(connection, "old", secret)

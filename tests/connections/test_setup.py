@@ -27,9 +27,7 @@ def test_an_unknown_crm_is_refused_and_nothing_is_left_behind(site):
     assert not Connection.objects.exists()
 
 
-@pytest.mark.parametrize(
-    "address", ["127.0.0.1:8099", "ftp://crm.example", "https://", "https://me:key@crm.example"]
-)
+@pytest.mark.parametrize("address", ["127.0.0.1:8099", "ftp://crm.example", "https://", "https://me:key@crm.example"])
 def test_an_address_that_is_none_or_holds_a_password_is_refused(site, address):
     with pytest.raises(SettingsError):
         add(site, base_url=address)
@@ -65,8 +63,6 @@ def test_the_address_to_paste_is_the_sites_with_command_secret_and_parameters(co
         ("batchsync", {"release": "x" * 300}, "The parameter release is longer than 200 characters."),
     ],
 )
-def test_an_address_that_would_not_be_understood_is_refused_with_the_doors_sentence(
-    connection, word, params, sentence
-):
+def test_an_address_that_would_not_be_understood_is_refused_with_the_doors_sentence(connection, word, params, sentence):
     with pytest.raises(SettingsError, match=sentence):
         setup.webhook_url(connection, word, params, "secret-secret")

@@ -46,9 +46,9 @@ class Crm:
         return found
 
     def in_bulk(self, *ids: int) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self.api.get(
-            "/api/contacts", params={"ids": ",".join(map(str, ids))}
-        ).json()["contacts"]
+        rows: list[dict[str, Any]] = self.api.get("/api/contacts", params={"ids": ",".join(map(str, ids))}).json()[
+            "contacts"
+        ]
         return rows
 
     def new_tag(self, name: str) -> int:
@@ -124,9 +124,7 @@ def crm(shared_crm: Crm) -> Crm:
 def start(tmp_path: Path) -> Iterator[Callable[..., Crm]]:
     """Starts a sandbox CRM of one's own, each time over the same file."""
     with contextlib.ExitStack() as stack:
-        yield lambda contacts=0, *more: stack.enter_context(
-            running(tmp_path / "crm.sqlite3", contacts, *more)
-        )
+        yield lambda contacts=0, *more: stack.enter_context(running(tmp_path / "crm.sqlite3", contacts, *more))
 
 
 class Receiver:

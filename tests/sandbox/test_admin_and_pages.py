@@ -119,9 +119,7 @@ def test_only_this_machine_is_fired_at(crm: Crm, url: str) -> None:
 
 def test_it_listens_on_this_machine_only(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tagwarden.sandbox.crm", "--host", "0.0.0.0", "--port", str(free_port())]
-    ran = subprocess.run(
-        [*command, "--file", tmp_path / "x"], cwd=ROOT, capture_output=True, timeout=20, check=False
-    )
+    ran = subprocess.run([*command, "--file", tmp_path / "x"], cwd=ROOT, capture_output=True, timeout=20, check=False)
     assert (ran.returncode, ran.stdout) == (1, b"")
     assert b"listens on this machine only" in ran.stderr
 
@@ -141,9 +139,7 @@ def test_a_port_that_is_taken_is_named(crm: Crm, tmp_path: Path) -> None:
     assert f"can't listen on 127.0.0.1:{crm.port}" in ran.stderr.decode()
 
 
-@pytest.mark.parametrize(
-    "path", ["/tag", "/fire", "/settings", "/admin/tag", "/admin/counters/reset", "/api/tags"]
-)
+@pytest.mark.parametrize("path", ["/tag", "/fire", "/settings", "/admin/tag", "/admin/counters/reset", "/api/tags"])
 def test_another_web_page_cannot_write(crm: Crm, path: str) -> None:
     before = len(crm.writes())
     for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
@@ -190,9 +186,7 @@ def test_everybody_is_tagged_on_the_contacts_page(crm: Crm) -> None:
     assert f"for {total:,} contacts" in _submit(crm, "/tag", tag="All by hand", act="remove").text
 
 
-def test_a_webhook_is_fired_from_a_contacts_page_and_its_address_remembered(
-    crm: Crm, receiver: Receiver
-) -> None:
+def test_a_webhook_is_fired_from_a_contacts_page_and_its_address_remembered(crm: Crm, receiver: Receiver) -> None:
     page = _submit(crm, "/fire", contact="62", url=receiver.url, shape="bare")
     deadline = time.monotonic() + 10
     while "is over" not in (text := crm.admin.get(page.url.path).text) and time.monotonic() < deadline:

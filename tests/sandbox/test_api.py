@@ -21,9 +21,7 @@ def test_the_list_is_paged_and_complete(crm: Crm) -> None:
     first = crm.api.get("/api/contacts").json()
     rows = [row for page in range(1, first["pages"] + 1) for row in _page(crm, page)]
     assert len(first["contacts"]) == 100
-    assert (
-        first["total"] == len(rows) == len({row["id"] for row in rows}) == len({row["email"] for row in rows})
-    )
+    assert first["total"] == len(rows) == len({row["id"] for row in rows}) == len({row["email"] for row in rows})
     assert _page(crm, first["pages"] + 1) == []
     assert crm.api.get("/api/contacts", params={"per_page": 101}).status_code == 400
 

@@ -137,9 +137,7 @@ def test_it_stops_quickly_while_a_call_hangs(start: Callable[..., Crm]) -> None:
     crm = start(1)
     crm.set(fault_rate=1, faults=["timeout"])
     with socket.create_connection(("127.0.0.1", crm.port)) as link:
-        link.sendall(
-            b"GET /api/ping HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer sandbox-key\r\n\r\n"
-        )
+        link.sendall(b"GET /api/ping HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer sandbox-key\r\n\r\n")
         deadline = time.monotonic() + 5
         while crm.counters()["faults"] == 0 and time.monotonic() < deadline:
             time.sleep(0.02)
