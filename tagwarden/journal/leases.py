@@ -138,11 +138,13 @@ def give_back(lane: Lane, *, all_held_back: bool = False) -> None:
             sql.run("update journal_lane set next_due = %s where id = %s", (due, lane.id))
 
 
-def close_unspent(lane: Lane) -> None:
-    """At a clean stop: attempts still open are given back, as if they had not begun."""
+def close_unspent(lane: Lane, *, but: Sequence[Job] = ()) -> None:
+    """Gives back what is in hand under our token, `but` for these jobs, as if it had not begun."""
+    d = sql.dialect()
     sql.run(
-        "update journal_attempt set ended = %s, result = 'given-back' where token = %s and ended is null",
-        (clock.now_ms(), lane.token),
+        "update journal_attempt set ended = %s, result = 'given-back' "
+        f"where token = %s and ended is null and not ({d.among('job')})",
+        (clock.now_ms(), lane.token, d.values(job.id for job in but)),
     )
 
 

@@ -77,6 +77,8 @@ class Drain:
         self._pool, self._finished = pool, finished
         self._adapters = adapters
         self._in_flight: list[Batch] = []
+        self._taken: list[Job] = []  # whose attempts are open and whose step hasn't begun
+        self._sure = True  # that no other attempts are open under our token
 
     @property
     def in_flight(self) -> int:
@@ -84,19 +86,35 @@ class Drain:
         return len(self._in_flight)
 
     def start(self) -> bool:
-        """Takes the most urgent work and starts its network step. False if there is none for now. Raises LeaseLost."""
+        """Takes the most urgent work and starts its network step. False if there is none for now.
+
+        Raises LeaseLost, or a DatabaseError if the database is away; then what was taken is begun the next time.
+        """
         self.around = _surroundings(self.lane, self._adapters, self._words)  # anew: settings change under load too
+        if not self._taken:
+            self._taken = self._take()
+        if not self._taken:
+            return False
+        self._begin(self._taken)
+        self._taken = []
+        return True
+
+    def _take(self) -> list[Job]:
+        in_hand = [job for batch in self._in_flight for job in batch.jobs]
+        if not self._sure:  # a commit whose answer was lost may have opened attempts that nobody here knows of
+            leases.close_unspent(self.lane, but=in_hand)
+            self._sure = True
         room = self.around.options.parallel - len(self._in_flight)
         if room < 1:
-            return False
-        busy = {job.contact for batch in self._in_flight for job in batch.jobs if job.stream == "refresh"}
+            return []
+        busy = {job.contact for job in in_hand if job.stream == "refresh"}
         size = self.around.crm.bulk_size if self.around.crm else EFFECTS_AT_ONCE
         # The last free call is kept for somebody who is waiting in front of a page.
         keep_one = room == 1 and self.around.options.parallel > 1
-        jobs = leases.take(self.lane, self._worker, size=size, busy=busy, interactive_only=keep_one)
-        if jobs:
-            self._begin(jobs)
-        return bool(jobs)
+        self._sure = False
+        taken = leases.take(self.lane, self._worker, size=size, busy=busy, interactive_only=keep_one)
+        self._sure = True
+        return taken
 
     def settle(self, batch: Batch) -> None:
         """Writes down what a batch's network step brought. Raises LeaseLost or a DatabaseError."""
@@ -177,7 +195,9 @@ class Drain:
         place = plan.places([delivery.connection])[delivery.connection]
         jobs = plan.jobs_of(arrived, place, self._words, word=job.params.get("word", ""), by_staff=True)
         first = jobs[0]
-        with leases.outcome_transaction(self.lane, [job]):
+        with leases.outcome_transaction(self.lane, [job]) as in_hand:
+            if not in_hand:
+                return
             if first.outcome:
                 ended = Ended(job, "failed", "failed", first.reason, first.detail, spends_try=True)
                 leases.finish([ended])

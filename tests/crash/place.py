@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -141,9 +141,9 @@ class Place:
         """Runs a command of the command line to its end; gives what it said."""
         return self._run("tagwarden", *arguments)
 
-    def launch(self, *more: str, port: int = 0, **environ: str) -> subprocess.Popen[bytes]:
+    def launch(self, environ: Mapping[str, str], port: int = 0) -> subprocess.Popen[bytes]:
         """`tagwarden serve` in a session of its own; all that it starts stays in that session."""
-        command = [sys.executable, "-m", "tagwarden", "serve", "--port", str(port or self.port), *more]
+        command = [sys.executable, "-m", "tagwarden", "serve", "--port", str(port or self.port)]
         with self.log.open("ab") as output:
             process = subprocess.Popen(
                 command,
@@ -157,7 +157,7 @@ class Place:
         return process
 
     def start(self, **environ: str) -> None:
-        self.process = self.launch(**environ)
+        self.process = self.launch(environ)
 
     def is_open(self) -> bool:
         """Whether calls are taken."""

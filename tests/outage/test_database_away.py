@@ -5,8 +5,11 @@ By hand with a longer outage: `OUTAGE_SECONDS=90 pytest tests/outage`.
 
 import contextlib
 import os
+import random
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,11 +64,11 @@ def all_taken_at_once(figures: dict[str, Any]) -> None:
     assert figures["slowest_ms"] < 1000
 
 
-def all_done(place: Place) -> None:
+def all_done(place: Place, jobs: int = 1000 + IN_HAND) -> None:
     place.crm.set(latency_ms=0)
     place.until_settled(120)
     outcomes = place.database.rows("select outcome, count(*) from journal_job group by 1")
-    assert outcomes == [("done", 1000 + IN_HAND)]
+    assert outcomes == [("done", jobs)]
     assert place.tags_here() == place.tags_there()
     assert place.database.rows("select job, reason from journal_attempt where result = 'crash'") == []
 
@@ -89,3 +92,29 @@ def test_postgresql_stopped_and_started_again(on_postgresql: Place, cluster: Clu
     time.sleep(max(0.0, began + SECONDS - time.monotonic()))
     cluster.start()
     all_done(on_postgresql)
+
+
+def test_postgresql_cuts_connections_again_and_again(on_postgresql: Place) -> None:
+    """As a pooler or a fail-over does it: in the middle of whatever is going on, also of a commit."""
+    on_postgresql.crm.set(latency_ms=20)
+    others = "pid <> pg_backend_pid() and datname = current_database()"
+    cut = f"select pg_terminate_backend(pid) from pg_stat_activity where {others}"
+    calls = threading.Thread(target=fire, args=(on_postgresql, "While cut"))
+    calls.start()
+    until_then = time.monotonic() + SECONDS
+    while time.monotonic() < until_then:
+        on_postgresql.database.rows(cut)
+        time.sleep(random.uniform(0.05, 0.5))
+    calls.join()
+    all_done(on_postgresql, 1000)
+
+
+def test_work_taken_just_before_the_database_went_is_done_afterwards(on_sqlite: Place) -> None:
+    """A worker takes jobs and can't go on: here since another table is away. They aren't left in hand for ever."""
+    ten = list(range(1, 11))
+    with contextlib.closing(sqlite3.connect(on_sqlite.database.file, isolation_level=None, timeout=20)) as file:
+        file.execute("alter table members_contact rename to away")
+        fire(on_sqlite, "While away", ten)
+        until(lambda: on_sqlite.database.one("select count(*) from journal_attempt"), 30, "work was taken")
+        file.execute("alter table away rename to members_contact")
+    all_done(on_sqlite, len(ten))

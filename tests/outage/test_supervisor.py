@@ -79,7 +79,7 @@ def _opens(place: Place) -> bool:
 
 
 def test_a_second_serve_on_one_data_folder_is_refused_with_a_sentence(small: Place) -> None:
-    second = small.launch(port=free_port())
+    second = small.launch({}, port=free_port())
     assert second.wait(25) == 1
     assert "is in use by another" in small.log.read_text()
     assert not processes_of(second.pid)
