@@ -133,6 +133,14 @@ def story(root: Job) -> Story:
     return told(root, tuple(told(child) for child in children))
 
 
+def ran_before(job: Job) -> Job | None:
+    """The command of this contact that came later and ran all the same before this one, which waited for retries."""
+    if job.stream != "command" or not job.contact or job.finished is None:
+        return None
+    later = Job.objects.filter(lane=job.lane, contact=job.contact, stream=job.stream, root=None)
+    return later.filter(received__gt=job.received, finished__lt=job.finished).order_by("received").first()
+
+
 def in_hand(roots: Iterable[int]) -> set[int]:
     """Which of these root jobs are being worked on now, themselves or by a child."""
     keys = list(roots)

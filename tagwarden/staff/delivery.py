@@ -72,6 +72,7 @@ def _story(request: StaffRequest, job: Job) -> HttpResponse:
         "ending": _ending(story, crm),
         "took": times.span((story.last - job.received).total_seconds() * 1000) if story.last else "",
         "others": _others(request, job),
+        "ran_before": diagnosis.ran_before(job),
         "commands": words.commands(),
         "wire": job.command or story.detail.get("spelled", ""),
         "source": words.SOURCES.get(job.source, ""),

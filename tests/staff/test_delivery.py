@@ -120,3 +120,13 @@ def test_refresh_on_a_members_page_adds_a_job_before_all_else(staff: Client, ali
     staff.post(f"/staff/members/{bob.account.login}/refresh/")
     job = Job.objects.get()
     assert (job.command, job.contact, job.priority, job.account) == ("updateuser", "526", 0, alice.pk)
+
+
+def test_a_command_that_a_later_one_overtook_says_so(staff: Client, journal: Journal, connection: Connection) -> None:
+    waited = journal.call(connection, "updateteam", "526", ago=200, tries=[Try(190)], stream="command")
+    later = journal.call(connection, "updateteam", "526", ago=100, tries=[Try(1)], stream="command")
+
+    page = staff.get(f"/staff/deliveries/{waited.key}/").content.decode()
+
+    assert f'Run after <a href="/staff/deliveries/{later.key}/">' in page
+    assert "Run after" not in staff.get(f"/staff/deliveries/{later.key}/").content.decode()
