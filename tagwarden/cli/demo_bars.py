@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tagwarden.cli import show
 
 RELEASE = "Module_3"
-AT_ONCE = 100
+AT_ONCE = 1_000  # calls open at a time
 
 
 class Filled(Protocol):
@@ -19,6 +19,9 @@ class Filled(Protocol):
 
     def release_url(self, name: str) -> str: ...
     def holders(self, tag: str) -> int: ...
+
+    @property
+    def release_delay(self) -> int: ...  # seconds
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Seen:
     settled_in: float
     reads: int
     tag: str
+    delay: int
 
     @property
     def went_well(self) -> bool:
@@ -42,10 +46,12 @@ class Seen:
     def sentences(self) -> list[str]:
         """What happened, in plain words."""
         calls, holders, tag = f"{self.contacts:,} calls", f"{self.holders:,}", self.tag
+        pace = "at once" if self.contacts <= AT_ONCE else f"{AT_ONCE:,} at a time"
+        delay = f"{self.delay} s (5 minutes is usual, shortened here)"
         lines = [
-            f"The CRM fired {calls}, {AT_ONCE} at a time, in {self.fired_in:.1f} s.",
+            f"The CRM fired {calls} {pace}; all were answered within {self.fired_in:.1f} s.",
             f"{self.answered:,} were on disk before their 200; the slowest took {self.slowest_ms:,.0f} ms.",
-            f"Tagwarden read the CRM {show.count(self.reads, 'time')} for that.",
+            f"Tagwarden collected them for {delay}, then read the CRM {show.count(self.reads, 'time')}.",
         ]
         lines += [f"{n:,} calls had {what} instead." for what, n in self.others.items()]
         if self.went_well:
@@ -84,6 +90,7 @@ def watch(crm_url: str, filled: Filled, *, tag: str, contacts: int) -> Seen:
         settled_in=settled_in,
         reads=reads,
         tag=tag,
+        delay=filled.release_delay,
     )
 
 

@@ -30,6 +30,11 @@ class Filled:
     connection: Connection
     owner: Account
 
+    @property
+    def release_delay(self) -> int:
+        """Seconds for which a release collects calls."""
+        return self.connection.options.release_delay
+
     def release_url(self, name: str) -> str:
         """The webhook that the CRM fires."""
         secret = handshakes.reveal(self.connection.handshakes.get())
