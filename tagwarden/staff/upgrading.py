@@ -3,31 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
-from functools import cache
 
-from django.db import DatabaseError, connection
-from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
-OURS = {"accounts", "connections", "members", "journal"}
+from tagwarden.journal import schema
+
 LOOK_AGAIN = 1.0  # seconds
-
-
-@cache
-def _of_this_version() -> frozenset[tuple[str, str]]:
-    return frozenset(key for key in MigrationLoader(None).disk_migrations if key[0] in OURS)
-
-
-def schema_fits() -> bool:
-    """Whether the database can be reached and has exactly this version's migrations of our own apps."""
-    try:
-        applied = MigrationRecorder(connection).applied_migrations()
-    except DatabaseError:
-        connection.close()
-        return False
-    return {key for key in applied if key[0] in OURS} == _of_this_version()
 
 
 class _LastLook:
@@ -39,7 +21,7 @@ class _LastLook:
     def __call__(self) -> bool:
         if time.monotonic() - self.at > LOOK_AGAIN and self.busy.acquire(blocking=self.at < 0):
             try:
-                self.fits, self.at = schema_fits(), time.monotonic()
+                self.fits, self.at = schema.fits(), time.monotonic()
             finally:
                 self.busy.release()
         return self.fits
