@@ -36,7 +36,8 @@ def rows(sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 def insert(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]]) -> None:
     """Many rows; those whose unique key is there already are passed over."""
-    with connection.cursor() as opened:
+    # COPY goes past Django's cursor, so its errors are turned into Django's here: a cut connection must count as AWAY.
+    with connection.cursor() as opened, connection.wrap_database_errors:
         dialect().insert(opened, table, columns, values)
 
 

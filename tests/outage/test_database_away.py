@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.crash.place import Place, until
+from tests.crash.place import ROOT, Place, until
 from tests.outage.cluster import Cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # each wait inside has a bound of its own
@@ -118,3 +118,11 @@ def test_work_taken_just_before_the_database_went_is_done_afterwards(on_sqlite: 
         until(lambda: on_sqlite.database.one("select count(*) from journal_attempt"), 30, "work was taken")
         file.execute("alter table away rename to members_contact")
     all_done(on_sqlite, len(ten))
+
+
+def test_a_connection_cut_amid_many_rows_is_a_database_that_is_away(cluster: Cluster, folder: Path) -> None:
+    """And no mistake of ours: else intake would put the call aside for which it was cut."""
+    environ = os.environ | {"DATABASE_URL": cluster.url, "TAGWARDEN_DATA": str(folder)}
+    command = [sys.executable, "-m", "tests.outage.cut_while_copying"]
+    ran = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.stdout == "the database is away\n", ran.stderr
