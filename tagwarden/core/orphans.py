@@ -27,6 +27,8 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.25)
     log.warning("The process that started this one is gone; leaving too.")
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE)
+    until = time.monotonic() + GRACE
+    while time.monotonic() < until:
+        os.kill(os.getpid(), signal.SIGTERM)  # again: one that comes while a server sets up its handlers is lost
+        time.sleep(1)
     os.killpg(os.getpgrp(), signal.SIGKILL) if os.getpgrp() == os.getpid() else os._exit(70)
