@@ -1,6 +1,6 @@
 """Writes many rows to PostgreSQL, which ends the connection in the middle of them; prints what that is for the caller.
 
-A process of its own, since it is for PostgreSQL: `DATABASE_URL=postgresql://… python -m tests.outage.cut_while_copying`.
+A process of its own, for PostgreSQL only: `DATABASE_URL=postgresql://… python -m tests.outage.cut_while_copying`.
 """
 
 from collections.abc import Iterator
