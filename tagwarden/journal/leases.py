@@ -232,7 +232,8 @@ _COLUMNS = (
 # Commands and effects keep the order of their contact, refreshes take no part; a step waits for its sibling.
 _TAKEABLE = (
     "j.lane = %s and j.state = 'waiting' and j.priority = %s and j.due <= %s "
-    "and not exists (select 1 from journal_attempt a where a.job = j.id and a.ended is null) "
+    # “offset 0” keeps PostgreSQL from joining all open attempts when its statistics are old: a look-up a row is right.
+    "and not exists (select 1 from journal_attempt a where a.job = j.id and a.ended is null limit 1 offset 0) "
     "and (j.stream = 'refresh' or j.contact = '' or not exists (select 1 from journal_job e where e.lane = j.lane "
     "and e.state = 'waiting' and e.contact = j.contact and e.stream = j.stream and e.tries <= %s "
     "and (e.turn < j.turn or (e.turn = j.turn and e.id < j.id)))) "
