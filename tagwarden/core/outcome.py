@@ -36,8 +36,8 @@ class Snapshot:
     """What one read of the CRM said of a contact.
 
     `tags` is None where the answer carried no tag list: missing is not empty.
-    `started` is the moment at which the read began, in UTC; `fresh` says whether the read shows everything
-    up to then, or may lag (`seen_until` is then earlier than `started`).
+    `started` is the moment at which the read began, in UTC; `seen_until` is the one up to which it shows everything,
+    earlier than that where the read may lag.
     """
 
     contact: str
@@ -48,7 +48,6 @@ class Snapshot:
     last_name: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
     tags: frozenset[CrmTag] | None = None
-    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
-"""The cursor of Django's own connection, so that rules (ORM) and journal (SQL) commit together."""
+"""Statements on the cursor of Django's own connection, so that rules (ORM) and journal (SQL) commit together."""
 
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection
 
-from tagwarden.core.sql import Cursor, Dialect
+from tagwarden.core.sql import Dialect
 
 # The database is away, locked or restarting: wait and go on. Any other error is a mistake in what was asked of it.
 AWAY = (OperationalError, InterfaceError)
@@ -12,12 +12,6 @@ AWAY = (OperationalError, InterfaceError)
 
 def dialect() -> Dialect:
     return Dialect(connection.vendor)
-
-
-def cursor() -> Cursor:
-    """A cursor on this thread's connection; the caller has opened the transaction."""
-    opened: Cursor = connection.cursor()
-    return opened
 
 
 def run(sql: str, params: tuple[Any, ...] = ()) -> int:
