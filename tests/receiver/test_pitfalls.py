@@ -28,7 +28,7 @@ def under_load(own_door: Door, then: Callable[[], object]) -> Told:
 
 def test_what_was_acked_is_on_disk_after_a_kill(own_door: Door) -> None:
     told = under_load(own_door, own_door.kill)
-    assert len(told.acked) > 500
+    assert len(told.acked) > 500 - 64  # of the rows that were there, each connection's last answer may be cut off
     assert told.broken == 64
     assert set(told.acked) <= {row.id for row in own_door.rows()}
 
