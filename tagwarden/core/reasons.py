@@ -116,6 +116,18 @@ REASONS: dict[str, Reason] = {
         "{crm} has no contact {contact}.",
         "Look whether the contact was deleted or merged in {crm}. Nothing was taken away here.",
     ),
+    "contact-not-yet-there": Reason(
+        "{crm} has no contact {contact} yet.",
+        "It may have been made a moment ago. We look again for ten minutes.",
+    ),
+    "password-erased": Reason(
+        "The password could not be handed to the CRM for seven days, so it was erased.",
+        "Run the call again as new: it makes a new password.",
+    ),
+    "password-handed-over": Reason(
+        "The CRM has the member's newest password already, by another call.",
+        "There is nothing to do.",
+    ),
     "contact-deleted": Reason(
         "The contact was deleted in {crm}.",
         "Access stays as it is until you decide.",

@@ -21,6 +21,7 @@ from tagwarden.journal import sql, store
 LEASE_MS = 60_000
 CRASHES_ALLOWED = 3
 HOLDS_UNTIL_TRY = 3  # a job that waits for a retry holds its contact's later ones up to its third retry
+INTERACTIVE_AT_ONCE = 10  # commands that somebody waits for are taken a few at a time, so that none waits for many
 BLOCKED_LOOK_MS = 1_000  # how soon a lane whose due jobs are all held back is looked at again
 
 
@@ -229,13 +230,15 @@ _COLUMNS = (
     "j.id, j.key, j.delivery, j.root, j.site, j.connection, j.contact, j.stream, j.command, j.params, j.source, "
     "j.account, j.received, j.priority, j.tries, j.crashes, j.release"
 )
-# Commands and effects keep the order of their contact, refreshes take no part; a step waits for its sibling.
+# Commands and effects keep the order of their contact, and one in hand is never overtaken; refreshes take no part. A
+# step waits for its sibling.
 _TAKEABLE = (
     "j.lane = %s and j.state = 'waiting' and j.priority = %s and j.due <= %s "
     # “offset 0” keeps PostgreSQL from joining all open attempts when its statistics are old: a look-up a row is right.
     "and not exists (select 1 from journal_attempt a where a.job = j.id and a.ended is null limit 1 offset 0) "
     "and (j.stream = 'refresh' or j.contact = '' or not exists (select 1 from journal_job e where e.lane = j.lane "
-    "and e.state = 'waiting' and e.contact = j.contact and e.stream = j.stream and e.tries <= %s "
+    "and e.state = 'waiting' and e.contact = j.contact and e.stream = j.stream "
+    "and (e.tries <= %s or exists (select 1 from journal_attempt a where a.job = e.id and a.ended is null)) "
     "and (e.turn < j.turn or (e.turn = j.turn and e.id < j.id)))) "
     "and (j.after is null or exists (select 1 from journal_job s where s.key = j.after and s.outcome = 'done')) "
 )
@@ -268,6 +271,8 @@ def _most_urgent(lane: Lane, size: int, busy: list[str], interactive_only: bool)
         first = chosen[0] if chosen else None
         if first and first.crashes:
             return _with_their_refreshes(lane, [first])
+        if first and first.stream == "command" and first.priority == store.INTERACTIVE:
+            size = min(size, INTERACTIVE_AT_ONCE)
         chosen = _contacts_at_most(size, [job for job in chosen if first and _goes_with(first, job)])
         if len(chosen) >= size or (first and first.stream != "refresh"):
             break
@@ -424,7 +429,9 @@ def _wait_again(results: list[Ended]) -> None:
 
 
 def _wake_siblings(ended: list[Ended]) -> None:
-    """A step that waits for one that ended: goes on if that is done, else is held until somebody mends it."""
+    """A step that waits for one that ended: goes on if that is done, has nothing to do either if that had nothing to
+    do, and else is held until somebody mends it.
+    """
     in_families = [r for r in ended if r.job.root is not None]
     if not in_families:
         return
@@ -433,7 +440,14 @@ def _wake_siblings(ended: list[Ended]) -> None:
     sql.run(
         f"update journal_job set state = 'waiting', reason = '' where {d.among('after')} and state = 'held'", (done,)
     )
-    _hold_siblings([r.job.key for r in in_families if r.outcome != "done"])
+    for reason in {r.reason for r in in_families if r.outcome == "no-op"}:
+        idle = d.values(r.job.key for r in in_families if r.outcome == "no-op" and r.reason == reason)
+        sql.run(
+            "update journal_job set state = 'finished', outcome = 'no-op', standing = 'no-op', reason = %s, "
+            f"finished = %s where {d.among('after')} and state <> 'finished'",
+            (reason, clock.now_ms(), idle),
+        )
+    _hold_siblings([r.job.key for r in in_families if r.outcome not in {"done", "no-op"}])
 
 
 def _hold_siblings(given_up: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ EFFECTS = {
     "tag-add": "Add a tag",
     "tag-remove": "Take a tag away",
     "field-set": "Write a field",
+    "password-write": "Hand the password to the CRM",
     "mail": "Send a mail",
 }
 

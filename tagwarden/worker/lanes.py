@@ -23,6 +23,7 @@ from tagwarden.journal import leases, store
 from tagwarden.journal.leases import Ended, Job, Lane
 from tagwarden.journal.models import Delivery
 from tagwarden.members import sync
+from tagwarden.members.models import Member
 from tagwarden.worker import dispatch, effects, plan, reads
 from tagwarden.worker.dispatch import Surroundings
 
@@ -148,26 +149,30 @@ class Drain:
         if jobs and (crm := around.crm):
             self._send(
                 jobs,
-                lambda: reads.fetch(crm, contacts),
+                lambda: reads.fetch(crm, contacts, around.options),
                 lambda fetched: dispatch.settle_refreshes(around, jobs, fetched),
             )
 
     def _begin_effects(self, jobs: list[Job]) -> None:
         around = self.around
-        leases.mark_sent(self.lane, jobs)
-        if crm := around.crm:
+        passwords = effects.passwords_of(jobs)
+        jobs = dispatch.settle_without_password(around, jobs, passwords)
+        if jobs and (crm := around.crm):
+            leases.mark_sent(self.lane, jobs)
             self._send(
                 jobs,
-                lambda: effects.perform(crm, jobs),
-                lambda performed: dispatch.settle_effects(around, jobs, performed),
+                lambda: effects.perform(crm, jobs, around.options, passwords),
+                lambda performed: dispatch.settle_effects(around, jobs, performed, passwords),
             )
 
     def _begin_commands(self, jobs: list[Job]) -> None:
         around, crm = self.around, self.around.crm
-        if self._words[jobs[0].command].NEEDS == Needs.CONTACT and crm:
+        command = self._words[jobs[0].command]
+        if command.NEEDS == Needs.CONTACT and crm:
+            members = Member.of_contacts(self.lane.connection, [job.contact for job in jobs])
             self._send(
                 jobs,
-                lambda: reads.fetch(crm, [job.contact for job in jobs]),
+                lambda: reads.for_command(crm, command, [job.contact for job in jobs], members, around.options),
                 lambda fetched: dispatch.settle_commands(around, jobs, fetched),
             )
         else:

@@ -17,9 +17,10 @@ _DOOR_REASONS = {403, 405, 413, 415}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a connection adds to the reading of its calls; times in ms."""
+    """What a connection adds to the reading of its calls; times in ms. `secret`: label of the password's field."""
 
     crm: str
+    secret: str
     id_pattern: str
     bulk_lag_ms: int
     release_delay_ms: int
@@ -51,6 +52,7 @@ def _place(connection: Connection) -> Place:
     crm = connect.adapter_class(connection.crm)
     return Place(
         crm=crm.label,
+        secret=connection.options.password_field,
         id_pattern=crm.id_pattern,
         bulk_lag_ms=round(crm.bulk_lag.total_seconds() * 1000),
         release_delay_ms=connection.options.release_delay * 1000,

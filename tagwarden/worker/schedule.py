@@ -5,7 +5,9 @@ import time
 
 from django.db import transaction
 
+from tagwarden.core import clock
 from tagwarden.journal import leases, store
+from tagwarden.members import passwords
 
 log = logging.getLogger(__name__)
 
@@ -25,5 +27,6 @@ class Schedule:
                 store.close_releases()
         if now - self._minute >= 60:
             self._minute = now
+            passwords.give_up(clock.now())
             if mended := leases.sweep_next_due():
                 log.warning("%d lanes had work that was due earlier than their row said", mended)
