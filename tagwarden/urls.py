@@ -2,10 +2,13 @@
 
 from django.urls import URLPattern, URLResolver, path
 
+from tagwarden.portal import sign_in as member_sign_in
 from tagwarden.staff import deliveries, delivery, member, members, release, releases, sign_in
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", sign_in.home, name="home"),
+    path("", member_sign_in.home, name="home"),
+    path("sign-in/", member_sign_in.sign_in_page, name="member-sign-in"),
+    path("sign-out/", member_sign_in.sign_out, name="member-sign-out"),
     path("sign-in/<str:token>/", sign_in.link_page, name="link"),
     path("staff/", sign_in.home, name="staff"),
     path("staff/sign-in/", sign_in.sign_in_page, name="sign-in"),

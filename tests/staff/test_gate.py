@@ -17,7 +17,7 @@ from tests.staff.conftest import SignedIn
 from tests.staff.story import Journal
 
 STAFF = Path(rows.__file__).parent
-FOR_EVERYBODY = {"home", "staff", "link", "sign-in", "sign-out", "appearance"}
+FOR_EVERYBODY = {"home", "staff", "link", "sign-in", "sign-out", "appearance", "member-sign-in", "member-sign-out"}
 BY_BUTTON = {"redeliver", "redeliver-alike", "run-again", "redeliver-release", "refresh"}
 GUARDED = [p for p in urlpatterns if isinstance(p, URLPattern) and p.name not in FOR_EVERYBODY]
 
