@@ -16,6 +16,7 @@ from tagwarden.core import crypto
 from tagwarden.core.env import env
 from tagwarden.core.proxy import Proxies
 from tagwarden.receiver.app import Receiver
+from tagwarden.receiver.body import BodyReader
 from tagwarden.spool.door import DoorTable, door_path
 from tagwarden.spool.log import Row
 
@@ -40,6 +41,7 @@ class ParseOnly:
             commit=Nowhere(),  # type: ignore[arg-type]
             words=rsgi._words(),
             proxies=Proxies(()),
+            bodies=BodyReader(loop),
             loop=loop,
         )
 
