@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import HTTP
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
@@ -144,6 +145,7 @@ def _text(text: str) -> Body:
 # Forms.
 
 
+@lru_cache(maxsize=1_024)
 def _path(name: str) -> str:
     return name.strip("\ufeff \t\r\n").lower().replace("]", "").replace("[", ".")
 

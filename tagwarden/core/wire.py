@@ -185,13 +185,18 @@ def _dropped(value: str) -> str:
     return " and ".join(sorted(kinds))
 
 
+@lru_cache
+def _pattern(id_pattern: str) -> re.Pattern[str]:
+    return re.compile(id_pattern, re.ASCII)
+
+
 def _contacts(found: tuple[Found, ...], content: Body, id_pattern: str) -> tuple[tuple[str, ...], Finding | None]:
     """The distinct good ids, and a finding if one is bad, there are too many or there is none."""
     if not found and content.unreadable:
         return (), Finding("body-unreadable", {"why": content.unreadable}, 400)
     if not found:
         return (), Finding("contact-id-missing", {}, 400)
-    fits = re.compile(id_pattern, re.ASCII).fullmatch
+    fits = _pattern(id_pattern).fullmatch
     good: dict[str, None] = {}
     finding: Finding | None = None
     for hit in found:

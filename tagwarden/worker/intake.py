@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -90,7 +89,7 @@ class Intake:
         """A call that we can't copy is our mistake: it is kept as far as it goes, failed, and holds up no other."""
         log.error("delivery %s could not be read: %r", row.id, error)
         query = row.query.replace("\0", "")
-        kept = replace(_delivery(row), method="", path="", query=query, headers="[]", host="", address="")
+        kept = _delivery(row)._replace(method="", path="", query=query, headers="[]", host="", address="")
         job = plan.not_readable(_arrived(row), error)
         with transaction.atomic():
             store.record(deliveries=[kept], jobs=[job], spool=spool_id, segment=position.segment, line=position.row)
