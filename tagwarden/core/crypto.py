@@ -4,7 +4,6 @@ The key file is JSON: `django` (signs cookies and links), `lookup` (HMAC under w
 `encryption` (a list of Fernet keys; the first encrypts, all decrypt, so that keys can be rotated).
 """
 
-import hashlib
 import hmac
 import json
 import os
@@ -27,7 +26,7 @@ class Keys:
 
     def digest(self, secret: str) -> str:
         """What a handshake is looked up by: HMAC-SHA256 in hex."""
-        return hmac.new(self._lookup, secret.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+        return hmac.digest(self._lookup, secret.encode("utf-8", "surrogateescape"), "sha256").hex()
 
     def encrypt(self, plain: str) -> str:
         return self._fernet.encrypt(plain.encode()).decode()

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 
@@ -25,8 +25,7 @@ STRANGERS_KEPT = 200
 HOUR_MS = 3_600_000
 
 
-@dataclass(frozen=True, slots=True)
-class NewDelivery:
+class NewDelivery(NamedTuple):
     """One HTTP call as it came; `received` in ms. The fields are those of models.Delivery."""
 
     id: str
@@ -78,8 +77,7 @@ class NewJob:
     release_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NewStranger:
+class NewStranger(NamedTuple):
     """A call whose secret nobody knows; `received` in ms."""
 
     site: int
@@ -90,8 +88,6 @@ class NewStranger:
     host: str
 
 
-DELIVERY_COLUMNS = tuple(NewDelivery.__dataclass_fields__)
-STRANGER_COLUMNS = tuple(NewStranger.__dataclass_fields__)
 JOB_COLUMNS = (
     *(
         "key",
@@ -113,6 +109,8 @@ JOB_COLUMNS = (
 
 def as_json(value: object) -> str:
     """The form in which params, details and calls are kept: short, keys in order."""
+    if value == {}:
+        return "{}"  # by far the most
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=str)
 
 
@@ -130,8 +128,7 @@ def record(
 ) -> None:
     """Copies one batch of the spool, with its position, in the caller's transaction."""
     add(jobs)
-    columns = DELIVERY_COLUMNS
-    sql.insert("journal_delivery", columns, [tuple(getattr(d, c) for c in columns) for d in deliveries])
+    sql.insert("journal_delivery", NewDelivery._fields, deliveries)
     _keep_strangers(strangers)
     sql.run(
         "insert into journal_spoolposition (spool, segment, line, moved) values (%s, %s, %s, %s) "
@@ -227,8 +224,7 @@ def count(changes: Mapping[tuple[int, int, int, str, str], int]) -> None:
 def _keep_strangers(strangers: Sequence[NewStranger]) -> None:
     if not strangers:
         return
-    columns = STRANGER_COLUMNS
-    sql.insert("journal_stranger", columns, [tuple(getattr(s, c) for c in columns) for s in strangers])
+    sql.insert("journal_stranger", NewStranger._fields, strangers)
     for site in sorted({stranger.site for stranger in strangers}):
         sql.run(
             "delete from journal_stranger where site = %s and id not in "

@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -91,7 +90,7 @@ class Intake:
         log.error("delivery %s could not be read: %r", row.id, error)
         query = row.query.replace("\0", "")
         place = plan.places([row.connection or 0])[row.connection or 0]
-        kept = replace(_delivery(row, place), method="", path="", query=query, headers="[]", host="", address="")
+        kept = _delivery(row, place)._replace(method="", path="", query=query, headers="[]", host="", address="")
         job = plan.not_readable(_arrived(row), error)
         with transaction.atomic():
             store.record(deliveries=[kept], jobs=[job], spool=spool_id, segment=position.segment, line=position.row)
