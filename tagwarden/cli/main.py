@@ -39,6 +39,9 @@ COMMANDS = {
     "delivery": Command("delivery", "List, show and redeliver the calls that came in."),
     "member": Command("member", "List and show members."),
     "release": Command("release", "List and show batch syncs with their progress."),
+    "backup": Command("backup", "Put all that must survive into one file."),
+    "restore": Command("restore", "Put a backup back.", django=False),
+    "resume": Command("resume", "Let out what is held since a restore."),
     "part": Command("part", "Run one part of a server; serve and web start these.", django=False, hidden=True),
 }
 

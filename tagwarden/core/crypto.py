@@ -49,11 +49,16 @@ def make_keys(path: Path) -> bool:
         "lookup": secrets.token_urlsafe(48),
         "encryption": [Fernet.generate_key().decode()],
     }
+    return put_keys(path, json.dumps(content, indent=1).encode())
+
+
+def put_keys(path: Path, content: bytes) -> bool:
+    """Writes a key file, readable by its owner only. True if it was; one that is there stays as it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half_made = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(half_made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file, indent=1)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     try:

@@ -14,6 +14,9 @@ NETWORK_AND_TRANSACTION = "between-network-step-and-transaction"
 SENT_AND_RESULT = "between-sent-and-result"
 RESULT_AND_TRANSACTION = "between-result-and-its-transaction"
 AFTER_TRANSACTION = "just-after-the-transaction"
+UNPACKED = "restore-has-unpacked"
+SPOOL_BACK = "restore-has-put-the-spool-back"
+DATABASE_BACK = "restore-has-put-the-database-back"
 
 _name, _probability, _file = [*os.environ.get("TAGWARDEN_FAILPOINT", "").split(":", 2), "", ""][:3]
 

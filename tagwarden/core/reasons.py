@@ -189,6 +189,18 @@ REASONS: dict[str, Reason] = {
         "It waits for another step, which was given up.",
         "Redeliver the step before it.",
     ),
+    "restored": Reason(
+        "It is held since the server was restored from a backup.",
+        "Look at what was filled in since then, and press Resume on a staff page, or run `tagwarden resume`.",
+    ),
+    "restored-mail-unknown": Reason(
+        "The server was restored from a backup; this mail may have left before.",
+        "It isn't sent by itself. Redeliver it if it never arrived.",
+    ),
+    "restored-charge-unknown": Reason(
+        "The server was restored from a backup; this charge may have been made before.",
+        "Look for it at the payment provider, and redeliver it only if it isn't there.",
+    ),
     "worker-died": Reason(
         "The server stopped three times while this job was in hand.",
         "Redeliver it once. If it happens again, report it with this delivery's number.",

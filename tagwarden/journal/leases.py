@@ -16,7 +16,7 @@ from typing import Any
 from django.db import transaction
 
 from tagwarden.core import clock
-from tagwarden.journal import sql, store
+from tagwarden.journal import restores, sql, store
 
 LEASE_MS = 60_000
 CRASHES_ALLOWED = 3
@@ -252,6 +252,7 @@ def take(lane: Lane, worker: str, *, size: int, busy: Iterable[str] = (), intera
     """
     with transaction.atomic():
         _hold(lane)
+        restores.hold(lane.id, lane.site)
         jobs = _most_urgent(lane, size, sorted(busy), interactive_only)
         _open_attempts(jobs, lane, worker)
     return jobs
@@ -438,7 +439,9 @@ def _wake_siblings(ended: list[Ended]) -> None:
     d = sql.dialect()
     done = d.values(r.job.key for r in in_families if r.outcome == "done")
     sql.run(
-        f"update journal_job set state = 'waiting', reason = '' where {d.among('after')} and state = 'held'", (done,)
+        f"update journal_job set state = 'waiting', reason = '' where {d.among('after')} and state = 'held' "
+        "and reason = 'sibling-not-done'",
+        (done,),
     )
     for reason in {r.reason for r in in_families if r.outcome == "no-op"}:
         idle = d.values(r.job.key for r in in_families if r.outcome == "no-op" and r.reason == reason)

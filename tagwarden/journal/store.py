@@ -23,6 +23,8 @@ PRIORITIES = (INTERACTIVE, URGENT, EFFECT, BULK)
 RELEASE_OPEN_AT_MOST_MS = 60 * 60 * 1000
 STRANGERS_KEPT = 200
 HOUR_MS = 3_600_000
+# Effects that can't be taken back, with the reason they end with if what asked for them came before a restore.
+MAY_HAVE_LEFT = {"mail": "restored-mail-unknown", "charge": "restored-charge-unknown"}
 
 
 class NewDelivery(NamedTuple):
@@ -148,10 +150,11 @@ def add(jobs: Sequence[NewJob]) -> None:
     jobs = _unknown(jobs)
     if not jobs:
         return
+    jobs = _doubted(jobs)
     lanes = _lanes({(job.site, job.connection) for job in jobs})
     jobs = _join_releases(jobs)
     sql.insert("journal_job", JOB_COLUMNS, [_job_row(job, lanes[job.site, job.connection]) for job in jobs])
-    _lower_next_due((lanes[job.site, job.connection], job.due or job.received) for job in jobs if not job.outcome)
+    lower_next_due((lanes[job.site, job.connection], job.due or job.received) for job in jobs if not job.outcome)
     count(Counter(_counted(job) for job in jobs if job.root is None))
 
 
@@ -159,6 +162,24 @@ def _unknown(jobs: Sequence[NewJob]) -> list[NewJob]:
     among, keys = sql.dialect().among("key"), sql.dialect().values(job.key for job in jobs)
     known = {key for (key,) in sql.rows(f"select key from journal_job where {among}", (keys,))} if jobs else set()
     return [job for job in jobs if job.key not in known]
+
+
+def _doubted(jobs: list[NewJob]) -> list[NewJob]:
+    """After a restore: a mail or charge asked for by what came before it may have left, so it ends as unknown."""
+    roots = [job.root for job in jobs if job.command in MAY_HAVE_LEFT and job.stream == "effect" and job.root]
+    if not roots:
+        return jobs
+    before = (
+        "select j.id from journal_job j join journal_restore r on r.site = j.site and j.received < r.moment "
+        f"where {sql.dialect().among('j.id')}"
+    )
+    doubted = {root for (root,) in sql.rows(before, (sql.dialect().values(roots),))}
+    return [
+        replace(job, outcome="unknown", reason=MAY_HAVE_LEFT[job.command])
+        if job.root in doubted and job.command in MAY_HAVE_LEFT
+        else job
+        for job in jobs
+    ]
 
 
 def _job_row(job: NewJob, lane: int) -> tuple[Any, ...]:
@@ -190,7 +211,8 @@ def _lanes(pairs: set[tuple[int, int]]) -> dict[tuple[int, int], int]:
     return {(site, connection): lane for site, connection, lane in sql.rows(query, (sites,))}
 
 
-def _lower_next_due(dues: Iterable[tuple[int, int]]) -> None:
+def lower_next_due(dues: Iterable[tuple[int, int]]) -> None:
+    """(lane, moment in ms): the lane has work from then on. Before the jobs themselves are touched."""
     earliest: dict[int, int] = {}
     for lane, due in dues:
         earliest[lane] = min(due, earliest.get(lane, due))
@@ -307,7 +329,7 @@ def redeliver(job_ids: Sequence[int], *, account: int | None, word: str = "") ->
         if not ids:
             return 0
         lanes = sql.rows(f"select distinct lane from journal_job where {d.among('id')}", (d.values(ids),))
-        _lower_next_due((lane, now) for (lane,) in lanes)
+        lower_next_due((lane, now) for (lane,) in lanes)
         sql.run(
             "update journal_job set state = 'waiting', outcome = '', reason = '', detail = '{}', finished = null, "
             "params = case when command = '' then %s else params end, account = coalesce(%s, account), "
