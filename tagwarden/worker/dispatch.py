@@ -22,7 +22,7 @@ from tagwarden.journal.leases import Ended, Job, Lane
 from tagwarden.members import enrol, sync
 from tagwarden.members.models import Member, Source
 from tagwarden.operations.base import Context
-from tagwarden.worker import effects, reads, results, retry
+from tagwarden.worker import effects, mail, reads, results, retry
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Surroundings:
     trouble: NeedsSetting
     site_options: SiteOptions
     options: ConnectionOptions
+    sender: mail.Sender = mail.NOBODY
 
 
 def settle_strangers(around: Surroundings, jobs: Sequence[Job]) -> None:
@@ -64,6 +65,12 @@ def settle_failed(around: Surroundings, jobs: Sequence[Job], error: TagwardenErr
     """Jobs that can't even begin: they end with that reason, to be redelivered when it is mended."""
     with leases.outcome_transaction(around.lane, jobs) as in_hand:
         leases.finish([retry.after_error(job, error, []) for job in in_hand])
+
+
+def settle_held(around: Surroundings, jobs: Sequence[Job], reason: str) -> None:
+    """Jobs that wait, at no cost, for something that must be set up first."""
+    with leases.outcome_transaction(around.lane, jobs) as in_hand:
+        leases.finish([Ended(job, "held", "", reason, {}, (), job.received) for job in in_hand])
 
 
 # --- refreshes -------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import time
 
 from django.db import transaction
 
+from tagwarden.core.env import env
 from tagwarden.journal import leases, store
 
 log = logging.getLogger(__name__)
@@ -27,3 +28,5 @@ class Schedule:
             self._minute = now
             if mended := leases.sweep_next_due():
                 log.warning("%d lanes had work that was due earlier than their row said", mended)
+            if env().smtp_url and (released := store.release_held("no-smtp")):
+                log.info("%d mails that waited for a mail server go on", released)
