@@ -280,6 +280,7 @@ def _child(parent: Job, step: str) -> store.NewJob:
 def _effect(parent: Job, effect: Effect) -> store.NewJob:
     return replace(
         _child(parent, effect.step),
+        connection=0 if effect.command == "mail" else parent.connection,  # a CRM's limits and outages aren't a mail's
         command=effect.command,
         params=effect.params,
         stream="effect",

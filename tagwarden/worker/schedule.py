@@ -7,6 +7,7 @@ from django.db import transaction
 
 from tagwarden.core.env import env
 from tagwarden.journal import leases, store
+from tagwarden.worker import notices
 
 log = logging.getLogger(__name__)
 
@@ -30,3 +31,4 @@ class Schedule:
                 log.warning("%d lanes had work that was due earlier than their row said", mended)
             if env().smtp_url and (released := store.release_held("no-smtp")):
                 log.info("%d mails that waited for a mail server go on", released)
+            notices.look()

@@ -102,6 +102,7 @@ def test_a_mail_that_a_command_asks_for_leaves_once(
 
     assert road.job(delivery).standing == "done"
     assert len(server.mails) == 1
+    assert Job.objects.get(command="mail").connection == 0  # the site's own lane
 
 
 def test_a_mail_needs_no_crm(road: Road, server: MailServer) -> None:

@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddIndex(
             model_name='job',
-            index=models.Index(condition=models.Q(('state', 'held')), fields=['reason'], name='job_held'),
+            index=models.Index(condition=models.Q(('state', 'held')), fields=['reason'], name='job_held_reason'),
         ),
         migrations.AddIndex(
             model_name='job',
