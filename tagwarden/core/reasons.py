@@ -209,6 +209,38 @@ REASONS: dict[str, Reason] = {
         "Tagwarden made a mistake here ({error}).",
         "We try again by ourselves. If it stays, report it with this delivery's number.",
     ),
+    "no-smtp": Reason(
+        "There is no mail server yet, so the mail is kept here.",
+        "Set TAGWARDEN_SMTP_URL and start the server again; then the mail goes out by itself.",
+    ),
+    "mail-from-missing": Reason(
+        "This site has no address that its mails come from.",
+        "Set it with: tagwarden site set SITE --mail-from ADDRESS. Then redeliver.",
+    ),
+    "mail-address-unusable": Reason(
+        "No mail can be sent to “{to}”.",
+        "Mend the address where it came from; a mail that is made afterwards takes the new one.",
+    ),
+    "mail-server-unreachable": Reason(
+        "The mail server {server} can't be used: {why}.",
+        "We try again by ourselves. If this goes on, look at TAGWARDEN_SMTP_URL and at the mail server.",
+    ),
+    "mail-server-busy": Reason(
+        "The mail server {server} asked us to come again later: {why}",
+        "We try again by ourselves.",
+    ),
+    "mail-login-refused": Reason(
+        "The mail server {server} refused our log-in: {why}",
+        "Mend user and password in TAGWARDEN_SMTP_URL, start the server again, then redeliver.",
+    ),
+    "mail-refused": Reason(
+        "The mail server {server} refused the mail: {why}",
+        "Look at the mail's address and at the site's sender. If the cause is gone, redeliver.",
+    ),
+    "mail-unknown": Reason(
+        "The mail may have left: its sending was cut off before the mail server's answer came.",
+        "Ask whether it came. To redeliver sends it again.",
+    ),
     "connection-off": Reason(
         "The connection this call belongs to is switched off.",
         "Switch it on again, then redeliver.",

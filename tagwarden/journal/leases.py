@@ -67,7 +67,7 @@ class Ended:
     """How one attempt ended.
 
     `outcome` ends the job; an empty one puts it back to waiting until `due` (ms), and `result` says why:
-    retry, settling or given-back. `children` are added in the same transaction.
+    retry, settling, given-back or held (until store.release_held). `children` are added in the same transaction.
     """
 
     job: Job
@@ -141,12 +141,14 @@ def give_back(lane: Lane, *, all_held_back: bool = False) -> None:
 
 def close_unspent(lane: Lane, *, but: Sequence[Job] = ()) -> None:
     """Gives back what is in hand under our token, `but` for these jobs, as if it had not begun."""
-    d = sql.dialect()
-    sql.run(
-        "update journal_attempt set ended = %s, result = 'given-back' "
-        f"where token = %s and ended is null and not ({d.among('job')})",
-        (clock.now_ms(), lane.token, d.values(job.id for job in but)),
-    )
+    d, kept = sql.dialect(), [job.id for job in but]
+    with transaction.atomic():
+        _end_uncertain(lane.token, but=kept)
+        sql.run(
+            "update journal_attempt set ended = %s, result = 'given-back' "
+            f"where token = %s and ended is null and not ({d.among('job')})",
+            (clock.now_ms(), lane.token, d.values(kept)),
+        )
 
 
 def take_over_all() -> int:
@@ -189,6 +191,7 @@ def _first_due(lane: int) -> int | None:
 
 def _close_crashed(token: str) -> None:
     """Attempts left open under a dead lease are crashes: they spend no try, but the third one ends the job."""
+    _end_uncertain(token)
     d, now = sql.dialect(), clock.now_ms()
     left = [job for (job,) in sql.rows("select job from journal_attempt where token = %s and ended is null", (token,))]
     if not left:
@@ -209,6 +212,31 @@ def _close_crashed(token: str) -> None:
     if keys:
         _hold_siblings([key for (key,) in keys])
         store.restand(left)
+
+
+def _end_uncertain(token: str, *, but: Sequence[int] = ()) -> None:
+    """Mails sent under this token, without a result (`but` for these jobs), may have left: they end *unknown*."""
+    d, now = sql.dialect(), clock.now_ms()
+    left = sql.rows(
+        "select j.id, j.key from journal_attempt a join journal_job j on j.id = a.job "
+        f"where a.token = %s and a.ended is null and a.sent and j.command = 'mail' and not ({d.among('j.id')})",
+        (token, d.values(but)),
+    )
+    if not left:
+        return
+    jobs = d.values(job for job, _ in left)
+    sql.run(
+        "update journal_attempt set ended = %s, result = 'unknown', reason = 'mail-unknown' "
+        f"where {d.among('job')} and ended is null",
+        (now, jobs),
+    )
+    sql.run(
+        "update journal_job set state = 'finished', outcome = 'unknown', reason = 'mail-unknown', finished = %s, "
+        f"tries = tries + 1 where {d.among('id')}",
+        (now, jobs),
+    )
+    _hold_siblings([key for _, key in left])
+    store.restand([job for job, _ in left])
 
 
 def own_tag_writes(lane: Lane, contacts: Sequence[str], since: int) -> list[tuple[str, str, str, str]]:
@@ -386,6 +414,7 @@ def finish(results: Sequence[Ended]) -> None:
         where="t.ended is null",
     )
     ended, open_again = [r for r in results if r.outcome], [r for r in results if not r.outcome]
+    held = [r.job.id for r in open_again if r.result == "held"]
     _end_jobs(ended, now)
     _wait_again(open_again)
     children = [child for result in results for child in result.children]
@@ -394,8 +423,8 @@ def finish(results: Sequence[Ended]) -> None:
     in_families = [r.job.id for r in ended if r.job.root is not None or r.children]
     alone = [r for r in ended if r.job.root is None and not r.children]
     _count_ended(alone)
-    if in_families:
-        store.restand(in_families)
+    if in_families or held:
+        store.restand([*in_families, *held])
 
 
 def _end_jobs(ended: list[Ended], now: int) -> None:
@@ -424,9 +453,13 @@ def _tries(result: Ended) -> int:
 def _wait_again(results: list[Ended]) -> None:
     sql.update(
         "journal_job",
-        {"id": "bigint", "reason": "text", "detail": "text", "tries": "int", "due": "bigint"},
-        [(r.job.id, r.reason, store.as_json(r.detail), _tries(r), r.due) for r in results],
+        {"id": "bigint", "state": "text", "reason": "text", "detail": "text", "tries": "int", "due": "bigint"},
+        [(r.job.id, _open_state(r), r.reason, store.as_json(r.detail), _tries(r), r.due) for r in results],
     )
+
+
+def _open_state(result: Ended) -> str:
+    return "held" if result.result == "held" else "waiting"
 
 
 def _wake_siblings(ended: list[Ended]) -> None:

@@ -136,6 +136,8 @@ class Job(models.Model):
                 condition=Q(outcome__in=["failed", "refused", "unknown"]),
                 name="job_reason",
             ),
+            models.Index(fields=["reason"], condition=Q(state="held"), name="job_held_reason"),
+            models.Index(fields=["finished"], condition=Q(outcome="failed"), name="job_failed"),
         ]
 
 

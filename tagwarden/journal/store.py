@@ -340,6 +340,25 @@ def redeliver(job_ids: Sequence[int], *, account: int | None, word: str = "") ->
     return len(ids)
 
 
+def release_held(reason: str, *, at_most: int = 1_000) -> int:
+    """What was held for this reason goes on: the oldest so many, in the order they came. Returns how many."""
+    d, now = sql.dialect(), clock.now_ms()
+    with transaction.atomic():
+        held = sql.rows(
+            "select id, lane from journal_job where state = 'held' and reason = %s order by id limit %s",
+            (reason, at_most),
+        )
+        lower_next_due((lane, now) for _, lane in held)
+        ids = [job for job, _ in held]
+        sql.run(
+            f"update journal_job set state = 'waiting', reason = '', due = %s where {d.among('id')} and state = 'held'",
+            (now, d.values(ids)),
+        )
+        if ids:
+            restand(ids)
+    return len(ids)
+
+
 def run_again(job_id: int, *, account: int | None) -> str:
     """The same command for the same contact as a new job of today, asked for by staff. Returns its key."""
     ((site, connection, contact, stream, command, params),) = sql.rows(

@@ -25,7 +25,7 @@ from tagwarden.members.models import Member, Source
 from tagwarden.members.passwords import Waiting
 from tagwarden.members.passwords import given_up as passwords_given_up
 from tagwarden.operations.base import Context
-from tagwarden.worker import effects, reads, results, retry
+from tagwarden.worker import effects, mail, reads, results, retry
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class Surroundings:
     trouble: NeedsSetting
     site_options: SiteOptions
     options: ConnectionOptions
+    sender: mail.Sender = mail.NOBODY
 
 
 def settle_strangers(around: Surroundings, jobs: Sequence[Job]) -> None:
@@ -68,6 +69,12 @@ def settle_failed(around: Surroundings, jobs: Sequence[Job], error: TagwardenErr
     """Jobs that can't even begin: they end with that reason, to be redelivered when it is mended."""
     with leases.outcome_transaction(around.lane, jobs) as in_hand:
         leases.finish([retry.after_error(job, error, []) for job in in_hand])
+
+
+def settle_held(around: Surroundings, jobs: Sequence[Job], reason: str) -> None:
+    """Jobs that wait, at no cost, for something that must be set up first."""
+    with leases.outcome_transaction(around.lane, jobs) as in_hand:
+        leases.finish([Ended(job, "held", "", reason, {}, (), job.received) for job in in_hand])
 
 
 # --- refreshes -------------------------------------------------------------------------------------------------
@@ -305,6 +312,7 @@ def _child(parent: Job, step: str) -> store.NewJob:
 def _effect(parent: Job, effect: Effect) -> store.NewJob:
     return replace(
         _child(parent, effect.step),
+        connection=0 if effect.command == "mail" else parent.connection,  # a CRM's limits and outages aren't a mail's
         command=effect.command,
         params=effect.params,
         stream="effect",

@@ -15,6 +15,7 @@ from tagwarden.accounts.models import Site
 from tagwarden.connections import connect
 from tagwarden.connections.models import Connection
 from tagwarden.core import clock
+from tagwarden.core.env import env
 from tagwarden.core.errors import NeedsSetting, Permanent, SettingsError
 from tagwarden.core.options import ConnectionOptions
 from tagwarden.core.outcome import Needs
@@ -24,7 +25,7 @@ from tagwarden.journal.leases import Ended, Job, Lane
 from tagwarden.journal.models import Delivery
 from tagwarden.members import sync
 from tagwarden.members.models import Member
-from tagwarden.worker import dispatch, effects, plan, reads
+from tagwarden.worker import dispatch, effects, mail, plan, reads
 from tagwarden.worker.dispatch import Surroundings
 
 log = logging.getLogger(__name__)
@@ -127,6 +128,8 @@ class Drain:
         if not first.command:
             for job in jobs:
                 self._understand_again(job)
+        elif first.command == "mail":  # which needs no CRM
+            self._begin_mails(jobs)
         elif first.connection and self.around.crm is None:
             dispatch.settle_failed(self.around, jobs, self.around.trouble)
         elif first.stream != "effect" and first.command not in self._words:
@@ -164,6 +167,18 @@ class Drain:
                 lambda: effects.perform(crm, jobs, around.options, passwords),
                 lambda performed: dispatch.settle_effects(around, jobs, performed, passwords),
             )
+
+    def _begin_mails(self, jobs: list[Job]) -> None:
+        around, server = self.around, env().smtp_url
+        if server is None:
+            dispatch.settle_held(around, jobs, "no-smtp")
+            return
+        leases.mark_sent(self.lane, jobs)
+        self._send(
+            jobs,
+            lambda: mail.perform(server, around.sender, jobs),
+            lambda performed: dispatch.settle_effects(around, jobs, performed, {}),
+        )
 
     def _begin_commands(self, jobs: list[Job]) -> None:
         around, crm = self.around, self.around.crm
@@ -223,6 +238,7 @@ def _surroundings(lane: Lane, adapters: Adapters, words: Mapping[str, ModuleType
         trouble=trouble,
         site_options=site.options,
         options=connection.options if connection else ConnectionOptions(),
+        sender=mail.Sender(site.name, site.mail_from, site.host),
     )
 
 

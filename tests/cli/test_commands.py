@@ -44,6 +44,7 @@ def test_a_site_is_added_and_the_next_step_said(run):
         (["--host", "https://a.example"], "no host name"),
         (["--host", "a.example", "--timezone", "Chicago"], "no time zone"),
         (["--host", "a.example", "--public-url", "a.example"], "no web address"),
+        (["--host", "a.example", "--mail-from", "hello"], "no e-mail address"),
     ],
 )
 def test_a_site_with_a_bad_value_is_refused(run, arguments, sentence):
@@ -55,6 +56,13 @@ def test_a_site_with_a_bad_value_is_refused(run, arguments, sentence):
 def test_a_host_has_one_site(run, site):
     with pytest.raises(SettingsError, match="already"):
         run("site", "add", "Another", "--host", site.host)
+
+
+def test_a_sites_sender_is_set(run, site):
+    run("site", "set", site.host, "--mail-from", "hello@northlight.example")
+    assert run("site", "list", "--json").json[0]["mail_from"] == "hello@northlight.example"
+    with pytest.raises(SettingsError, match="no e-mail address"):
+        run("site", "set", site.host, "--mail-from", "hello")
 
 
 def test_sites_are_listed(run, site):

@@ -128,8 +128,15 @@ class Place:
         return kept | settings | ({"DATABASE_URL": self.database.url} if self.database.url else {}) | more
 
     def _run(self, *arguments: str) -> str:
+        return self._python("-m", *arguments)
+
+    def run_python(self, text: str) -> str:
+        """Runs a few lines there, as a process of its own."""
+        return self._python("-c", text)
+
+    def _python(self, *arguments: str) -> str:
         ran = subprocess.run(
-            [sys.executable, "-m", *arguments],
+            [sys.executable, *arguments],
             env=self._environment(),
             cwd=ROOT,
             capture_output=True,
