@@ -4,18 +4,20 @@ An engine decides which lanes come into its hands, and when (`look`). Whose they
 """
 
 import logging
+import math
 import os
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
+from typing import Any
 
 from django.db import DatabaseError, connection
 
-from tagwarden.core import catalogue
+from tagwarden.core import catalogue, clock
 from tagwarden.journal import leases, schema, sql
 from tagwarden.worker.lanes import Adapters, Batch, Drain
 
@@ -31,13 +33,16 @@ STOP_SECONDS = 12
 class Engine:
     """Drains its lanes from one thread, which does all database work; the pool's threads only speak to CRMs."""
 
+    HOLD_SECONDS = math.inf  # how long a lane that always has work is kept
+
     def __init__(self) -> None:
         self.worker = f"{socket.gethostname()}:{os.getpid()}"
         self._words = catalogue.listed("tagwarden.operations")
         self._adapters = Adapters()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="crm")
-        self._finished: SimpleQueue[Batch] = SimpleQueue()
+        self._happened: SimpleQueue[Any] = SimpleQueue()  # a Batch has come back, or something is to be done
         self._drains: dict[int, Drain] = {}
+        self._since: dict[int, float] = {}  # lane → when its lease began
         self._turns: deque[Drain] = deque()
         self._renewed = time.monotonic()
 
@@ -60,12 +65,20 @@ class Engine:
         """Sees which lanes are due, and leases them."""
         raise NotImplementedError
 
+    def go_on(self, lane_id: int) -> None:
+        """Says what becomes of a lane that was given back and is due at once."""
+        raise NotImplementedError
+
+    def soon(self, act: Callable[[], None]) -> None:
+        """For other threads: lets this engine's own thread do that next."""
+        self._happened.put(act)
+
     def turn(self) -> bool:
         """Gives every lane that has work one batch. False if there was nothing to do."""
         self.look()
         self._renew()
-        settled = self._settle_finished()
-        return self._start_batches() or bool(settled)
+        happened = self._see_to_what_happened()
+        return self._start_batches() or bool(happened)
 
     def _start_batches(self) -> bool:
         """One batch a lane, in turn, as long as there is a thread for it soon."""
@@ -88,23 +101,27 @@ class Engine:
                 adapters=self._adapters,
                 words=self._words,
                 pool=self._pool,
-                finished=self._finished,
+                finished=self._happened,
             )
             self._drains[lane.id] = drain
             self._turns.append(drain)
+            self._since[lane.id] = time.monotonic()
 
     def _one_batch(self) -> bool:
         """The lane whose turn it is starts one batch; one without work is given back."""
         drain = self._turns.popleft()
         if self._drains.get(drain.lane.id) is not drain:
             return False
+        looked = clock.now_ms()
         try:
-            started = drain.start()
+            its_time_is_up = time.monotonic() - self._since[drain.lane.id] >= self.HOLD_SECONDS
+            started = not its_time_is_up and drain.start()
             if started or drain.in_flight:
                 self._turns.append(drain)
             else:
-                leases.give_back(drain.lane, all_held_back=True)
-                del self._drains[drain.lane.id]
+                if its_time_is_up:
+                    leases.close_unspent(drain.lane)  # work taken just before the database went away
+                self._give_back(drain, looked=0 if its_time_is_up else looked)
         except sql.AWAY:
             self._turns.append(drain)
             raise
@@ -113,21 +130,34 @@ class Engine:
             return False
         return started
 
-    def _settle_finished(self) -> int:
-        settled = 0
+    def _give_back(self, drain: Drain, looked: int) -> None:
+        due = leases.give_back(drain.lane, looked=looked)
+        del self._drains[drain.lane.id]
+        if due:
+            self.go_on(drain.lane.id)
+
+    def _see_to_what_happened(self) -> int:
+        """Settles what has come back, and does what other threads asked for. Returns how much there was."""
+        seen = 0
         while True:
             try:
-                batch = self._finished.get_nowait()
+                happened = self._happened.get_nowait()
             except Empty:
-                return settled
-            settled += 1
-            try:
-                batch.drain.settle(batch)
-            except sql.AWAY:
-                self._finished.put(batch)
-                raise
-            except Exception as error:
-                self._drop(batch.drain, error)
+                return seen
+            seen += 1
+            if isinstance(happened, Batch):
+                self._settle(happened)
+            else:
+                happened()
+
+    def _settle(self, batch: Batch) -> None:
+        try:
+            batch.drain.settle(batch)
+        except sql.AWAY:
+            self._happened.put(batch)
+            raise
+        except Exception as error:
+            self._drop(batch.drain, error)
 
     def _renew(self) -> None:
         if not self._drains or time.monotonic() - self._renewed < RENEW_SECONDS:
@@ -149,9 +179,9 @@ class Engine:
             del self._drains[drain.lane.id]
 
     def _wait(self, seconds: float) -> None:
-        """Until a network step has ended, but not longer than that."""
+        """Until something happens, but not longer than that."""
         try:
-            self._finished.put(self._finished.get(timeout=seconds))
+            self._happened.put(self._happened.get(timeout=seconds))
         except Empty:
             return
 
@@ -161,7 +191,7 @@ class Engine:
         try:
             while time.monotonic() < until and any(drain.in_flight for drain in self._drains.values()):
                 self._wait(LOOK_SECONDS)
-                self._settle_finished()
+                self._see_to_what_happened()
             for drain in self._drains.values():
                 leases.close_unspent(drain.lane)
                 leases.give_back(drain.lane)

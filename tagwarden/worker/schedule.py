@@ -10,8 +10,20 @@ from tagwarden.journal import leases, store
 log = logging.getLogger(__name__)
 
 
+def each_second() -> None:
+    """Small work that may be done by every worker."""
+    with transaction.atomic():
+        store.close_releases()
+
+
+def each_minute() -> None:
+    """Small work for one worker."""
+    if mended := leases.sweep_next_due():
+        log.warning("%d lanes had work that was due earlier than their row said", mended)
+
+
 class Schedule:
-    """Small periodic work, done by the worker between two batches."""
+    """The clock of a worker that is the only one."""
 
     def __init__(self) -> None:
         self._second = self._minute = 0.0
@@ -21,9 +33,7 @@ class Schedule:
         now = time.monotonic()
         if now - self._second >= 1:
             self._second = now
-            with transaction.atomic():
-                store.close_releases()
+            each_second()
         if now - self._minute >= 60:
             self._minute = now
-            if mended := leases.sweep_next_due():
-                log.warning("%d lanes had work that was due earlier than their row said", mended)
+            each_minute()
