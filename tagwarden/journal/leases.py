@@ -152,10 +152,12 @@ def close_unspent(lane: Lane, *, but: Sequence[Job] = ()) -> None:
     )
 
 
-def take_over_all() -> int:
-    """On SQLite there is one worker: at its start every lease is a dead one's. Returns how many there were."""
+def take_over_all(worker: str = "") -> int:
+    """Ends all leases of a worker that is dead, of any worker if none is named. Returns how many there were."""
     with transaction.atomic():
-        left = sql.rows("select id, token from journal_lane where token <> '' order by id")
+        left = sql.rows(
+            "select id, token from journal_lane where token <> '' and %s in ('', worker) order by id", (worker,)
+        )
         for lane, token in left:
             _close_crashed(token)
             sql.run(

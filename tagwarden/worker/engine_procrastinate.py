@@ -6,6 +6,7 @@ tried again. All database work is done by the engine's own thread; the thread th
 
 import asyncio
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Coroutine
@@ -16,8 +17,10 @@ from procrastinate import Blueprint, PsycopgConnector
 from procrastinate.contrib.django import DjangoApp, connector_params
 from procrastinate.jobs import Status
 
+from tagwarden.core.env import env
 from tagwarden.journal import leases, wake
 from tagwarden.worker import engine, schedule
+from tagwarden.worker.presence import Presence
 
 log = logging.getLogger(__name__)
 
@@ -34,19 +37,26 @@ class Engine(engine.Engine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.worker += f":{secrets.token_hex(2)}"  # process ids come again
         self._looked = 0.0
 
     def run(self, stop: threading.Event) -> None:
+        self._presence = Presence(env().data / "workers", self.worker)
         listener = threading.Thread(target=self._listen, args=(stop,), name="wakes")
         listener.start()
-        super().run(stop)
-        listener.join()
+        try:
+            super().run(stop)
+        finally:  # also after a mistake of ours: the process ends, and is started again
+            stop.set()
+            listener.join()
+        self._presence.leave()
 
     def look(self) -> None:
         if time.monotonic() - self._looked < self.LOOK_SECONDS:
             return
         self._looked = time.monotonic()
         schedule.each_second()
+        self._presence.bury(leases.take_over_all)
         self.lease(leases.due_lanes())
 
     def go_on(self, lane_id: int) -> None:
