@@ -32,6 +32,7 @@ INSTALLED_APPS = [
     "tagwarden.members",
     "tagwarden.journal",
     "tagwarden.staff",
+    *(["procrastinate.contrib.django"] if env().on_postgresql else []),
 ]
 
 MIDDLEWARE = [
@@ -167,5 +168,10 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env().log_level},
-    "loggers": {"httpx": {"level": "WARNING"}, "axes": {"level": "WARNING"}},
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        "axes": {"level": "WARNING"},
+        "procrastinate": {"level": "CRITICAL"},
+        "psycopg.pool": {"level": "ERROR"},
+    },
 }

@@ -84,13 +84,14 @@ class Ended:
 # --- who drains which lane -------------------------------------------------------------------------------------
 
 
-def due_lanes(limit: int = 64) -> list[int]:
-    """Lanes with due work that nobody drains, the longest waiting first."""
-    now_ms = sql.dialect().now_ms
+def due_lanes(limit: int = 64, *, among: Sequence[int] | None = None) -> list[int]:
+    """Lanes with due work that nobody drains, the longest waiting first; all of them, or `among` some."""
+    d = sql.dialect()
+    which, lanes = ("true", ()) if among is None else (d.among("id"), (d.values(among),))
     due = sql.rows(
-        "select id from journal_lane "
-        f"where next_due <= %s and (token = '' or until < {now_ms}) order by next_due limit %s",
-        (clock.now_ms(), limit),
+        f"select id from journal_lane where {which} "
+        f"and next_due <= %s and (token = '' or until < {d.now_ms}) order by next_due limit %s",
+        (*lanes, clock.now_ms(), limit),
     )
     return [lane for (lane,) in due]
 
@@ -122,21 +123,24 @@ def renew(lanes: Sequence[Lane]) -> set[int]:
     return {lane for (lane,) in sql.rows(f"select id from journal_lane where {d.among('token')}", (tokens,))}
 
 
-def give_back(lane: Lane, *, all_held_back: bool = False) -> None:
-    """Ends the lease and writes down when the lane is due next.
+def give_back(lane: Lane, *, looked: int = 0) -> bool:
+    """Ends the lease and writes down when the lane is due next. Returns whether it is due at once.
 
-    `all_held_back`: what is due can't be taken now (order, a sibling), so it is looked at again in a second.
+    `looked`: the moment (ms) at which there was nothing to take: what was due by then is held back (order, a sibling),
+    so it is looked at again in a second. What came in since is due at once.
     """
     with transaction.atomic():
         held = sql.run(
             "update journal_lane set token = '', until = 0 where id = %s and token = %s",
             (lane.id, lane.token),
         )
-        if held:
-            due = _first_due(lane.id)
-            if due is not None and all_held_back:
-                due = max(due, clock.now_ms() + BLOCKED_LOOK_MS)
-            sql.run("update journal_lane set next_due = %s where id = %s", (due, lane.id))
+        if not held:
+            return False
+        due, now = _first_due(lane.id), clock.now_ms()
+        if due is not None and due <= looked:
+            due = now + BLOCKED_LOOK_MS
+        sql.run("update journal_lane set next_due = %s where id = %s", (due, lane.id))
+    return due is not None and due <= now
 
 
 def close_unspent(lane: Lane, *, but: Sequence[Job] = ()) -> None:
@@ -151,10 +155,12 @@ def close_unspent(lane: Lane, *, but: Sequence[Job] = ()) -> None:
         )
 
 
-def take_over_all() -> int:
-    """On SQLite there is one worker: at its start every lease is a dead one's. Returns how many there were."""
+def take_over_all(worker: str = "") -> int:
+    """Ends all leases of a worker that is dead, of any worker if none is named. Returns how many there were."""
     with transaction.atomic():
-        left = sql.rows("select id, token from journal_lane where token <> '' order by id")
+        left = sql.rows(
+            "select id, token from journal_lane where token <> '' and %s in ('', worker) order by id", (worker,)
+        )
         for lane, token in left:
             _close_crashed(token)
             sql.run(

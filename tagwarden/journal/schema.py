@@ -6,7 +6,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-OURS = {"accounts", "connections", "members", "journal"}
+OURS = {"accounts", "connections", "members", "journal", "procrastinate"}  # the last on PostgreSQL only
 
 
 @cache

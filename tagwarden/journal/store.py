@@ -16,7 +16,7 @@ from django.db import transaction
 
 from tagwarden.core import clock
 from tagwarden.core.uuid7 import uuid7
-from tagwarden.journal import sql
+from tagwarden.journal import sql, wake
 
 INTERACTIVE, URGENT, EFFECT, BULK = 0, 10, 20, 30  # priority classes: few, since each is a seek
 PRIORITIES = (INTERACTIVE, URGENT, EFFECT, BULK)
@@ -216,19 +216,23 @@ def lower_next_due(dues: Iterable[tuple[int, int]]) -> None:
     earliest: dict[int, int] = {}
     for lane, due in dues:
         earliest[lane] = min(due, earliest.get(lane, due))
-    _lower(earliest)
+    lowered = _lower(earliest)
     if sql.dialect().postgresql:
         # Once more when it can be seen: who gave the lane back meanwhile saw no job, and a row that said an earlier
         # moment wasn't held by the first update. If this one fails, the minute's sweep finds the job.
-        transaction.on_commit(lambda: _lower(earliest), robust=True)
+        transaction.on_commit(lambda: _wake(earliest, lowered | _lower(earliest)), robust=True)
 
 
-def _lower(earliest: Mapping[int, int]) -> None:
-    for lane, due in sorted(earliest.items()):
-        sql.run(
-            "update journal_lane set next_due = %s where id = %s and (next_due is null or next_due > %s)",
-            (due, lane, due),
-        )
+def _lower(earliest: Mapping[int, int]) -> set[int]:
+    """Returns the lanes whose row said a later moment."""
+    update = "update journal_lane set next_due = %s where id = %s and (next_due is null or next_due > %s)"
+    return {lane for lane, due in sorted(earliest.items()) if sql.run(update, (due, lane, due))}
+
+
+def _wake(earliest: Mapping[int, int], lowered: set[int]) -> None:
+    """Wakes a worker for lanes that nobody knew to be due; one that was due before is woken already, or drained."""
+    now = clock.now_ms()
+    wake.wake(lane for lane in sorted(lowered) if earliest[lane] <= now)
 
 
 def count(changes: Mapping[tuple[int, int, int, str, str], int]) -> None:

@@ -80,12 +80,6 @@ class Database:
         """The first value of the first row."""
         return self.rows(query)[0][0]
 
-    def let_leases_run_out(self) -> None:
-        """As if a minute had gone by since the worker died. On SQLite its successor doesn't wait for that."""
-        if self.url:
-            with psycopg.connect(self.url, autocommit=True) as server:
-                server.execute("update journal_lane set until = 0 where token <> ''")
-
 
 @contextlib.contextmanager
 def fresh_database(data: Path, server_url: str) -> Iterator[Database]:
