@@ -28,6 +28,7 @@ from tagwarden.core.errors import SettingsError
 from tagwarden.core.proxy import Proxies
 from tagwarden.receiver.app import Receiver
 from tagwarden.receiver.body import SenderLeft, read_body
+from tagwarden.receiver.monitor import Journal, Monitor
 from tagwarden.spool.door import DoorTable, door_path
 from tagwarden.spool.group_commit import GroupCommit
 from tagwarden.spool.log import SpoolWriter, spool_folder
@@ -56,6 +57,12 @@ def _django() -> WSGIApplication | None:
     return application
 
 
+def _journal() -> Journal:
+    """What asks the main database how things are. Not imported at the top, as Django isn't."""
+    journal: Any = importlib.import_module("tagwarden.journal.vitals")
+    return journal  # type: ignore[no-any-return]  # a module is taken for its functions
+
+
 def _words() -> wire.Words | None:
     """The commands and their parameters, or None if they can't be read: then intake judges the calls."""
     try:
@@ -67,7 +74,7 @@ def _words() -> wire.Words | None:
 
 
 class Front:
-    """What granian calls: receiver first, then pages.
+    """What granian calls: receiver first, then those who watch, then pages.
 
     `pages`: makes the WSGI application behind, None if it can't start.
     """
@@ -88,10 +95,15 @@ class Front:
         proxies = Proxies(settings.trusted_proxies)
         keys = crypto.read_keys(settings.keys_file)
         writer = SpoolWriter(spool_folder(settings.data), wait=locks.HANDOVER)
-        self._pages = Pages(self._application(), proxies)
+        application = self._application()
+        self._pages = Pages(application, proxies)
         self._commit = GroupCommit(writer, loop)
+        door = DoorTable(door_path(settings.data), keys.digest)
+        self._monitor = Monitor(
+            data=settings.data, door=door, commit=self._commit, journal=_journal() if application else None
+        )
         self._receiver = Receiver(
-            door=DoorTable(door_path(settings.data), keys.digest),
+            door=door,
             commit=self._commit,
             words=_words(),
             proxies=proxies,
@@ -101,6 +113,7 @@ class Front:
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """After the last request: what is queued is put on disk, then the process leaves."""
         self._receiver.close()
+        self._monitor.close()
         self._commit.stop()
         self._pages.close()
 
@@ -108,6 +121,8 @@ class Front:
         if await self._receiver.handle(scope, protocol):
             return
         try:
+            if await self._monitor.handle(scope, protocol):
+                return
             await self._pages.handle(scope, protocol)
         except (ProtocolClosed, SenderLeft):
             return  # nobody is there to be answered

@@ -135,6 +135,7 @@ class Job(models.Model):
                 condition=Q(outcome__in=["failed", "refused", "unknown"]),
                 name="job_reason",
             ),
+            models.Index(fields=["finished"], condition=Q(outcome="failed"), name="job_failed"),
         ]
 
 
@@ -208,6 +209,18 @@ class SpoolPosition(models.Model):
     segment = models.CharField(max_length=40)
     line = models.BigIntegerField()
     moved = Instant()
+
+
+class Heartbeat(models.Model):
+    """A process that works: worker or intake. It says every few seconds that it is alive, and what it counted."""
+
+    name = models.CharField(max_length=120, primary_key=True)
+    kind = models.CharField(max_length=8)  # worker | intake
+    host = models.CharField(max_length=64)
+    pid = models.IntegerField()
+    started = Instant()
+    seen = Instant()  # by the database's clock
+    counts = models.TextField(default="[]")  # JSON: core/tally.counts()
 
 
 class Stranger(models.Model):

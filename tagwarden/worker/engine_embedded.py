@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection
 
 from tagwarden.core import catalogue
 from tagwarden.journal import leases, schema, sql
+from tagwarden.worker.heartbeat import Heartbeat
 from tagwarden.worker.lanes import Adapters, Batch, Drain
 from tagwarden.worker.schedule import Schedule
 
@@ -37,6 +38,7 @@ class Engine:
         self._drains: dict[int, Drain] = {}
         self._turns: deque[Drain] = deque()
         self._schedule = Schedule()
+        self._alive = Heartbeat("worker")
         self._renewed = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
@@ -46,6 +48,7 @@ class Engine:
                 if not schema.fits():
                     stop.wait(AFTER_TROUBLE_SECONDS)
                     continue
+                self._alive.beat()
                 if not self.turn():
                     self._wait(LOOK_SECONDS)
             except DatabaseError as error:
@@ -159,6 +162,7 @@ class Engine:
             for drain in self._drains.values():
                 leases.close_unspent(drain.lane)
                 leases.give_back(drain.lane)
+            self._alive.end()
         except DatabaseError as error:
             log.warning("leases are left to run out, the database can't be used: %s", error)
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -21,7 +21,7 @@ from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError
 from tagwarden.journal import schema, sql, store
 from tagwarden.spool import log as spool
-from tagwarden.worker import plan
+from tagwarden.worker import heartbeat, plan
 from tagwarden.worker.doors import Doors
 
 log = logging.getLogger(__name__)
@@ -197,12 +197,14 @@ def run() -> None:
     lock = _only_intake(spool.spool_folder(env().data))  # held until the process ends
     log.debug("holding %s", lock)
     intake, doors = Intake(env().data), Doors(env().data)
+    alive = heartbeat.of_intake(spool.spool_id(spool.spool_folder(env().data)))
     look_at_doors, clean = _Clock(DOOR_SECONDS), _Clock(CLEAN_SECONDS)
     while not stop.is_set():
         try:
             if not schema.fits():
                 stop.wait(AFTER_TROUBLE_SECONDS)
                 continue
+            alive.beat()
             if look_at_doors.strikes():
                 doors.follow()
             if clean.strikes():
@@ -213,3 +215,4 @@ def run() -> None:
             log.warning("the database can't be used now, calls wait in the spool: %s", error)
             connection.close()
             stop.wait(AFTER_TROUBLE_SECONDS)
+    alive.end()
