@@ -99,15 +99,19 @@ class Front:
         self._pages = Pages(application, proxies)
         self._commit = GroupCommit(writer, loop)
         door = DoorTable(door_path(settings.data), keys.digest)
-        self._monitor = Monitor(
-            data=settings.data, door=door, commit=self._commit, journal=_journal() if application else None
-        )
         self._receiver = Receiver(
             door=door,
             commit=self._commit,
             words=_words(),
             proxies=proxies,
             loop=loop,
+        )
+        self._monitor = Monitor(
+            settings=settings,
+            door=door,
+            commit=self._commit,
+            receiver=self._receiver,
+            journal=_journal() if application else None,
         )
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tagwarden.core.tally import Count
+
 SILENT_AFTER = 30.0  # seconds without a sign of life, which comes every 5
 STUCK_AFTER = 60.0  # seconds in which calls wait in the spool and none is carried
 LATE_AFTER = 15 * 60.0  # seconds; a contact's order may hold a job back for a few minutes
@@ -39,7 +41,7 @@ class Heartbeat:
     pid: int
     started: int
     age: float
-    counts: Sequence[Sequence[object]] = ()
+    counts: Sequence[Count] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from django.db import transaction
 
-from tagwarden.core import clock
+from tagwarden.core import clock, tally
 from tagwarden.journal import sql, store
 
 LEASE_MS = 60_000
@@ -197,6 +198,7 @@ def _close_crashed(token: str) -> None:
         "where token = %s and ended is null",
         (now, token),
     )
+    transaction.on_commit(partial(tally.add, "attempts", len(left), result="crash"))
     jobs = d.values(left)
     sql.run(f"update journal_job set crashes = crashes + 1 where {d.among('id')}", (jobs,))
     sql.run(
@@ -390,6 +392,8 @@ def finish(results: Sequence[Ended]) -> None:
     _count_ended(alone)
     if in_families:
         store.restand(in_families)
+    for result, n in Counter(r.result for r in results).items():
+        transaction.on_commit(partial(tally.add, "attempts", n, result=result))
 
 
 def _end_jobs(ended: list[Ended], now: int) -> None:

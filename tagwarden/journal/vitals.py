@@ -64,7 +64,7 @@ def _heartbeats() -> list[Heartbeat]:
         "from journal_heartbeat order by kind, name"
     )
     return [
-        Heartbeat(name, kind, host, pid, started, max(0.0, ms / 1000), json.loads(counts))
+        Heartbeat(name, kind, host, pid, started, max(0.0, ms / 1000), [tuple(c) for c in json.loads(counts)])
         for name, kind, host, pid, started, ms, counts in rows
     ]
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -22,6 +23,12 @@ def health(place: Place) -> dict[str, Any]:
     assert answer.status_code == 200
     told: dict[str, Any] = answer.json()
     return told
+
+
+def metrics(place: Place) -> str:
+    answer = httpx.get(f"{place.url}/metrics", timeout=10)
+    assert answer.status_code == 200
+    return answer.text
 
 
 def findings(place: Place) -> list[str]:
@@ -53,6 +60,19 @@ def test_a_server_that_is_well_says_so_and_tells_what_waits(small: Place) -> Non
         until(lambda: health(small)["checks"]["intake"].get("backlog") == 2, 5, lambda: str(health(small)))
         assert health(small)["checks"]["intake"]["sentence"].startswith("2 calls on disk and not listed yet")
     until(lambda: health(small)["checks"]["intake"]["backlog"] == 0, 10, "the calls are carried")
+
+
+def test_what_workers_do_is_told_at_metrics(small: Place) -> None:
+    for contact in range(1, 4):
+        call(small, contact)
+    small.until_settled(30)
+    done = 'tagwarden_attempts_total{process="worker:[^"]+",result="done"} 3.0\n'
+    until(lambda: re.search(done, metrics(small)), 15, lambda: metrics(small))
+    told = metrics(small)
+    assert re.search('tagwarden_crm_calls_total{connection="1",process="worker:[^"]+",status="200"} [1-9]', told), told
+    assert 'tagwarden_jobs{connection="1",standing="done"} 3.0\n' in told
+    assert "tagwarden_spool_backlog_rows 0.0\n" in told
+    assert re.search('tagwarden_heartbeat_age_seconds{kind="intake",process="intake:[^"]+"} [0-9.]+\n', told)
 
 
 def test_a_worker_and_an_intake_that_hang_are_missed(small: Place) -> None:
