@@ -22,7 +22,7 @@ from granian.http import HTTP1Settings
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[attr-defined]  # has them unsaid
 from granian.server.mp import MPServer
 
-from tagwarden.core import catalogue, crypto, locks, orphans, wire
+from tagwarden.core import catalogue, crypto, locks, logs, orphans, wire
 from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError
 from tagwarden.core.proxy import Proxies
@@ -92,6 +92,7 @@ class Front:
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         settings = env()
+        logs.set_up(settings, "web")
         proxies = Proxies(settings.trusted_proxies)
         keys = crypto.read_keys(settings.keys_file)
         writer = SpoolWriter(spool_folder(settings.data), wait=locks.HANDOVER)
@@ -283,6 +284,7 @@ def build_server(host: str, port: int, target: str = "tagwarden.rsgi:application
         backlog=2048,
         backpressure=4096,
         log_access=False,
+        log_dictconfig=logs.config(env()),
         respawn_failed_workers=True,
         workers_kill_timeout=10,
     )

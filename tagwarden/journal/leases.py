@@ -6,6 +6,7 @@ lane's row under its token first: no row means that the lease was lost, and the 
 """
 
 import json
+import logging
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,8 +17,10 @@ from typing import Any
 
 from django.db import transaction
 
-from tagwarden.core import clock, tally
+from tagwarden.core import clock, logs, tally
 from tagwarden.journal import sql, store
+
+log = logging.getLogger(__name__)
 
 LEASE_MS = 60_000
 CRASHES_ALLOWED = 3
@@ -60,6 +63,11 @@ class Job:
     tries: int
     crashes: int
     release: int | None
+
+    @property
+    def called(self) -> str:
+        """What log lines call it: its delivery's id, or its own key if no delivery brought it."""
+        return self.delivery or self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,8 +400,19 @@ def finish(results: Sequence[Ended]) -> None:
     _count_ended(alone)
     if in_families:
         store.restand(in_families)
-    for result, n in Counter(r.result for r in results).items():
-        transaction.on_commit(partial(tally.add, "attempts", n, result=result))
+    transaction.on_commit(partial(_tell, results))
+
+
+def _tell(results: Sequence[Ended]) -> None:
+    """Counts and logs what is committed: what failed loudly, all else for those who look closely."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for r in results:
+        alike.setdefault((r.result, r.job.command, r.reason), []).append(r.job.called)
+    for (result, command, reason), called in alike.items():
+        tally.add("attempts", len(called), result=result)
+        with logs.concerning(called):
+            level = logging.WARNING if result == "failed" else logging.DEBUG
+            log.log(level, "%s: %s%s, jobs: %d", command, result, f" ({reason})" if reason else "", len(called))
 
 
 def _end_jobs(ended: list[Ended], now: int) -> None:

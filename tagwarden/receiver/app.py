@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[attr-defined]  # has them unsaid
 
-from tagwarden.core import payload, reasons, wire
+from tagwarden.core import logs, payload, reasons, wire
 from tagwarden.core.proxy import Proxies
 from tagwarden.core.tally import Spread
 from tagwarden.core.uuid7 import uuid7
@@ -103,6 +103,7 @@ class Receiver:
 
     async def _receive(self, request: Request, protocol: HTTPProtocol) -> Verdict:
         """Reads the body, keeps the call and says what to answer."""
+        logs.from_now_on(request.id)
         body, problem = await read_body(protocol, request.headers)
         if request.entry is None:
             if not self._may_keep_stranger():

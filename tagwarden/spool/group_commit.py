@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from tagwarden.core import failpoints
+from tagwarden.core import failpoints, logs
 from tagwarden.core.tally import Spread
 from tagwarden.spool.log import Row, SpoolWriter
 
@@ -168,7 +168,8 @@ class GroupCommit:
                 error = failure
                 if _is_busy(failure):
                     continue
-                log.error("A batch of %d calls could not be put on disk: %s", len(batch), failure)
+                with logs.concerning(item.row.id for item in batch):
+                    log.error("A batch of %d calls could not be put on disk: %s", len(batch), failure)
             else:
                 error = None
                 failpoints.reach(failpoints.COMMIT_AND_ANSWER)

@@ -6,6 +6,7 @@ To repeat a tag or a field's value changes nothing at the CRM, so one that may h
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from tagwarden.core import logs
 from tagwarden.core.errors import Permanent, TagwardenError
 from tagwarden.crms import base
 from tagwarden.journal.leases import Job
@@ -37,7 +38,7 @@ def perform(crm: base.Crm, jobs: Sequence[Job]) -> Performed:
 def _attempt(performed: Performed, jobs: Sequence[Job], step: Callable[[], dict[int, TagwardenError]]) -> None:
     errors: dict[int, TagwardenError] = {}
     try:
-        with base.recording() as calls:
+        with logs.concerning(job.called for job in jobs), base.recording() as calls:
             performed.calls |= dict.fromkeys((job.id for job in jobs), calls)
             errors = step()
     except TagwardenError as error:

@@ -16,7 +16,7 @@ from django.db import DatabaseError, connection, transaction
 
 from tagwarden.accounts.models import Site
 from tagwarden.connections import handshakes
-from tagwarden.core import catalogue, clock, failpoints, locks
+from tagwarden.core import catalogue, clock, failpoints, locks, logs
 from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError
 from tagwarden.journal import schema, sql, store
@@ -52,7 +52,9 @@ class Intake:
         rows = spool.read_after(self._folder, position, BATCH)  # read whole before the transaction begins
         if not rows:
             return 0
-        self._copy_all(spool_id, rows)
+        with logs.concerning(row.id for _, row in rows):
+            self._copy_all(spool_id, rows)
+            log.debug("calls carried into the journal: %d", len(rows))
         return len(rows)
 
     def _copy_all(self, spool_id: str, rows: list[Carried]) -> None:
@@ -67,7 +69,8 @@ class Intake:
                 return
             log.warning("a batch of %d calls broke (%r): each is copied alone", len(rows), error)
             for one in rows:
-                self._copy_all(spool_id, [one])
+                with logs.concerning([one[1].id]):
+                    self._copy_all(spool_id, [one])
 
     def _copy(self, spool_id: str, rows: list[Carried]) -> None:
         last, arrived = rows[-1][0], [row for _, row in rows]
@@ -88,7 +91,7 @@ class Intake:
 
     def _put_aside(self, spool_id: str, position: spool.Position, row: spool.Row, error: Exception) -> None:
         """A call that we can't copy is our mistake: it is kept as far as it goes, failed, and holds up no other."""
-        log.error("delivery %s could not be read: %r", row.id, error)
+        log.error("the call could not be read: %r", error)
         query = row.query.replace("\0", "")
         kept = replace(_delivery(row), method="", path="", query=query, headers="[]", host="", address="")
         job = plan.not_readable(_arrived(row), error)

@@ -32,9 +32,9 @@ def silent_for(name: str, seconds: int) -> None:
 def test_a_sign_of_life_is_one_row_a_process_however_often_it_comes(db: None) -> None:
     beat(pid=7)
     silent_for("worker:box:7", 100)
-    beat(pid=8, counts=[["attempts", {"result": "done"}, 3]])
+    beat(pid=8, counts=[("attempts", {"result": "done"}, 3)])
     (seen,) = look().heartbeats
-    assert (seen.pid, seen.age < 5, seen.counts) == (8, True, [["attempts", {"result": "done"}, 3]])
+    assert (seen.pid, seen.age < 5, seen.counts) == (8, True, [("attempts", {"result": "done"}, 3)])
 
 
 def test_who_was_silent_for_a_day_is_forgotten_and_who_ended_cleanly_at_once(db: None) -> None:
