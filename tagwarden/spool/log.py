@@ -58,6 +58,9 @@ class Row:
 _COLUMNS = tuple(field.name for field in fields(Row))
 _INSERT = f"insert into delivery ({', '.join(_COLUMNS)}) values ({', '.join('?' * len(_COLUMNS))})"
 _SELECT = f"select row, {', '.join(_COLUMNS)} from delivery where row > ? order by row limit ?"
+_SITES = (
+    "select count(*), coalesce(sum(site = ?3), 0) from (select site from delivery where row > ?1 order by row limit ?2)"
+)
 _LAST = "select coalesce(max(row), 0) from delivery"
 _CREATE = """
 create table delivery (
@@ -282,6 +285,18 @@ def backlog(folder: Path, position: Position | None) -> Backlog:
             oldest = int(_read(folder / segment, "select received from delivery where row = ?", (after + 1,))[0][0])
         rows += max(0, more)
     return Backlog(rows, oldest)
+
+
+def calls_of(folder: Path, position: Position | None, site: int, limit: int) -> int:
+    """How many of the next `limit` rows of a segment after that position are calls to that site."""
+    for segment in _segments(folder):
+        if position and segment < position.segment:
+            continue
+        after = position.row if position and segment == position.segment else 0
+        found = _read(folder / segment, _SITES, (after, limit, site))[0]
+        if found[0]:
+            return int(found[1])
+    return 0
 
 
 def delete_segments(folder: Path, before: date, position: Position) -> list[str]:
