@@ -39,6 +39,7 @@ COMMANDS = {
     "delivery": Command("delivery", "List, show and redeliver the calls that came in."),
     "member": Command("member", "List and show members."),
     "release": Command("release", "List and show batch syncs with their progress."),
+    "doctor": Command("doctor", "Check everything, and say what to do."),
     "part": Command("part", "Run one part of a server; serve and web start these.", django=False, hidden=True),
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.crash.place import Place, processes_of, until
+from tests.crash.place import ROOT, Place, processes_of, until
 from tests.outage.cluster import Cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -69,6 +69,8 @@ def test_what_workers_do_is_told_at_metrics(small: Place) -> None:
     done = 'tagwarden_attempts_total{process="worker:[^"]+",result="done"} 3.0\n'
     until(lambda: re.search(done, metrics(small)), 15, lambda: metrics(small))
     told = metrics(small)
+    named = re.findall(r"`(tagwarden_\w+)`", (ROOT / "docs" / "operating.md").read_text().split("| metric |")[1])
+    assert sorted(re.findall("^# TYPE (tagwarden_\\w+) ", told, re.MULTILINE)) == sorted({*named})
     assert re.search('tagwarden_crm_calls_total{connection="1",process="worker:[^"]+",status="200"} [1-9]', told), told
     assert 'tagwarden_jobs{connection="1",standing="done"} 3.0\n' in told
     assert "tagwarden_spool_backlog_rows 0.0\n" in told
