@@ -33,6 +33,7 @@ INSTALLED_APPS = [
     "tagwarden.members",
     "tagwarden.journal",
     "tagwarden.staff",
+    *(["procrastinate.contrib.django"] if env().on_postgresql else []),
 ]
 
 MIDDLEWARE = [

@@ -17,6 +17,13 @@ from tagwarden.core.env import Env
 
 NAMED = 20  # deliveries that a line names; of more it says how many
 FORMS = {"text": "tagwarden.core.logs.Text", "json": "tagwarden.core.logs.Json"}
+QUIET = {  # parts of others that say too much
+    "httpx": "WARNING",
+    "httpcore": "WARNING",
+    "axes": "WARNING",
+    "procrastinate": "CRITICAL",
+    "psycopg.pool": "ERROR",
+}
 
 _concerned: ContextVar[tuple[str, ...]] = ContextVar("concerned", default=())
 _part = "cli"
@@ -33,7 +40,7 @@ def set_up(settings: Env, part: str) -> None:
 
 def config(settings: Env) -> dict[str, Any]:
     """For logging.config.dictConfig: one handler, on standard error."""
-    quiet = {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "axes")}
+    quiet = {name: {"level": level} for name, level in QUIET.items()}
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from tagwarden.core import failpoints, logs
+from tagwarden.core.deadlines import Deadlines
 from tagwarden.core.tally import Spread
 from tagwarden.spool.log import Row, SpoolWriter
 
@@ -93,6 +94,7 @@ class GroupCommit:
         self._bytes = 0
         self.record = Record()
         self._overflow: deque[_Item] = deque()
+        self._deadlines: Deadlines[asyncio.Future[None]] = Deadlines(loop, PATIENCE, _give_up)
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._thread.start()
 
@@ -110,7 +112,7 @@ class GroupCommit:
     async def append(self, row: Row) -> None:
         """Returns when the row is on disk. Raises NotCommitted after 4 s, or if its batch failed."""
         waiter: asyncio.Future[None] = self._loop.create_future()
-        timer = self._loop.call_later(PATIENCE, _give_up, waiter)
+        self._deadlines.start(waiter)
         item = _Item(row, waiter)
         try:
             if self._overflow or self._bytes + item.size > ROOM:
@@ -119,7 +121,7 @@ class GroupCommit:
                 self._enqueue(item)
             await waiter
         finally:
-            timer.cancel()
+            self._deadlines.stop(waiter)
 
     def stop(self) -> None:
         """Commits what is queued and ends the thread. Call it when no request is in hand any more."""

@@ -26,7 +26,7 @@ POINTS = {
     failpoints.NETWORK_AND_TRANSACTION: 0.2,
     failpoints.AFTER_TRANSACTION: 0.2,
 }
-SETTLED_WITHIN = 150  # seconds: on PostgreSQL a dead worker's lease has a minute to run
+SETTLED_WITHIN = 150  # seconds
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Rounds:
         else:
             self._until_in_hand()
             time.sleep(self._chance.uniform(0, 1))
-        self._crash()
+        self.place.kill()
 
     def _round_at(self, point: str) -> None:
         """Runs until it has died at that place; then all the rest dies too, or brings it back first."""
@@ -106,7 +106,7 @@ class Rounds:
         until(marks.exists, 60, f"a death {point}")
         if self._chance.random() < 0.5:
             time.sleep(self._chance.uniform(1, 3))
-        self._crash()
+        self.place.kill()
         self.story.hits.update(marks.read_text().split())
 
     def _start(self, **environ: str) -> None:
@@ -115,12 +115,8 @@ class Rounds:
         self.place.crm.set(**QUIET | {"rate_limit": RATE, "fault_rate": FAULT_RATE, "faults": faults, "seed": seed})
         self.place.start(**environ)
 
-    def _crash(self) -> None:
-        self.place.kill()
-        self.place.database.let_leases_run_out()
-
     def _last_crash(self) -> None:
-        """Work in hand, and whoever comes next has to wait until the dead worker's lease has run out."""
+        """Work in hand, and whoever comes next has nothing but that to do."""
         self._start()
         self._until_in_hand()
         self.place.kill()
