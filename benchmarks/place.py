@@ -179,7 +179,7 @@ class Place:
     @property
     def waiting(self) -> int:
         """How many calls are in the spool and not in the journal."""
-        return spool.waiting(spool.spool_folder(self.data), self._position())
+        return spool.backlog(spool.spool_folder(self.data), self._position()).rows
 
     def _database_bytes(self) -> int:
         if self.url:

@@ -3,15 +3,17 @@
 import typer
 
 from tagwarden.cli import loading, sandbox, serve
-from tagwarden.core import orphans
+from tagwarden.core import logs, orphans
+from tagwarden.core.env import env
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()
-def part() -> None:
+def part(context: typer.Context) -> None:
     """Run one part of a server."""
     orphans.leave_with_parent()
+    logs.set_up(env(), context.invoked_subcommand or "")
 
 
 @app.command()

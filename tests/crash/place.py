@@ -222,7 +222,7 @@ class Place:
         """How many calls are on disk and not in the journal."""
         positions = self.database.rows("select segment, line from journal_spoolposition")
         position = spool.Position(*positions[0]) if positions else None
-        return spool.waiting(spool.spool_folder(self.data), position)
+        return spool.backlog(spool.spool_folder(self.data), position).rows
 
     def open_work(self) -> dict[str, Any]:
         """All that isn't settled yet, by kind; empty when everything is."""
