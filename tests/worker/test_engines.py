@@ -59,8 +59,7 @@ def working(engine: Engine) -> Iterator[threading.Event]:
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Starts engines, with attributes of them changed; all are stopped at the end."""
-    if env().on_postgresql:
-        sql.run("delete from procrastinate_jobs")
+    forget_wakes()
     with ExitStack() as stack:
 
         def one(kind: type[Engine], **changed: object) -> threading.Event:
@@ -81,8 +80,16 @@ def all_done() -> bool:
     return not Job.objects.exclude(state="finished").exists()
 
 
-def until_listening() -> None:
-    wait_until(lambda: sql.rows("select 1 from pg_stat_activity where query like 'LISTEN%%' and state = 'idle'"))
+def until_listening(workers: int = 1) -> None:
+    listening = "select 1 from pg_stat_activity where query like 'LISTEN%%' and datname = current_database()"
+    wait_until(lambda: len(sql.rows(listening)) == workers)
+
+
+def forget_wakes() -> None:
+    """Those of other tests, and that the clock has struck in this minute."""
+    if env().on_postgresql:
+        sql.run("delete from procrastinate_periodic_defers")
+        sql.run("delete from procrastinate_jobs")
 
 
 def add(connection: Connection, **changed: object) -> None:
@@ -112,8 +119,7 @@ def test_a_call_is_worked_off_within_a_second(road: Road, start: Start, kind: ty
 def test_work_that_waits_when_the_engine_starts_is_picked_up(road: Road, start: Start, kind: type[Engine]) -> None:
     road.enrol(1, 2, 3)
     road.call("aal_updateuser", 1, 2, 3)
-    if env().on_postgresql:
-        sql.run("delete from procrastinate_jobs")
+    forget_wakes()
     start(kind)
     wait_until(all_done, 10)
     assert set(Job.objects.values_list("outcome", flat=True)) == {"done"}
@@ -246,7 +252,7 @@ def test_a_wake_is_heard_at_once_without_looking(road: Road, start: Start) -> No
 
 @on_procrastinate
 def test_a_lane_has_one_waiting_wake_and_jobs_of_a_lane_that_is_due_add_none(connection: Connection) -> None:
-    sql.run("delete from procrastinate_jobs")
+    forget_wakes()
     for contact in ("1", "2", "3"):
         add(connection, contact=contact)
     ((lane_id,),) = sql.rows("select id from journal_lane")
@@ -260,7 +266,7 @@ def test_a_lane_has_one_waiting_wake_and_jobs_of_a_lane_that_is_due_add_none(con
 
 @on_procrastinate
 def test_no_wake_for_a_transaction_that_is_rolled_back(connection: Connection) -> None:
-    sql.run("delete from procrastinate_jobs")
+    forget_wakes()
     with transaction.atomic():
         store.add([new_job(connection)])
         transaction.set_rollback(True)
@@ -272,7 +278,7 @@ def test_a_lane_that_always_has_work_goes_round_among_the_workers(road: Road, st
     road.enrol(*range(1, 101))
     for worker in ("one", "two"):
         start(engine_named("procrastinate"), HOLD_SECONDS=0.2, LOOK_SECONDS=3600, worker=worker)
-    until_listening()
+    until_listening(workers=2)
 
     def both_had_it() -> bool:
         road.call("aal_updateuser", *range(1, 101))
@@ -287,7 +293,7 @@ def test_a_lane_that_always_has_work_goes_round_among_the_workers(road: Road, st
 @on_procrastinate
 def test_a_stalled_wake_is_marked_failed_and_never_tried_again(connection: Connection, start: Start) -> None:
     """A worker died that had heard it; a wake that came in afterwards waits behind it."""
-    sql.run("delete from procrastinate_jobs")
+    forget_wakes()
     add(connection)
     sql.run("update procrastinate_jobs set status = 'doing'")
     Lane.objects.update(next_due=None)
