@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -262,8 +262,19 @@ class Place:
             held[int(contact)].add(name)
         return {contact: frozenset(names) for contact, names in held.items()}
 
-    def tags_there(self) -> dict[int, frozenset[str]]:
+    def there(self, joined: Sequence[int]) -> list[dict[str, Any]]:
+        """The members and those who joined, as the CRM has them."""
+        ids = [*range(1, self.members + 1), *joined]
+        return [row for at in range(0, len(ids), 100) for row in self.crm.in_bulk(*ids[at : at + 100])]
+
+    def tags_there(self, joined: Sequence[int]) -> dict[int, frozenset[str]]:
         """Contact → the names of the tags it holds in the CRM."""
-        ids = range(1, self.members + 1)
-        rows = [row for at in range(0, self.members, 100) for row in self.crm.in_bulk(*ids[at : at + 100])]
-        return {row["id"]: frozenset(tag["name"] for tag in row["tags"]) for row in rows}
+        return {row["id"]: frozenset(tag["name"] for tag in row["tags"]) for row in self.there(joined)}
+
+    def hashed_passwords(self) -> dict[int, str]:
+        """Contact → its account's password as it is stored."""
+        query = (
+            "select c.external_id, a.password from members_contact c join members_member m on m.id = c.member_id "
+            "join accounts_account a on a.id = m.account_id"
+        )
+        return {int(contact): password for contact, password in self.database.rows(query)}
