@@ -10,6 +10,7 @@ from tagwarden.staff import rows
 from tests.browser import scene
 from tests.browser.conftest import PHONE, WIDE, Open
 from tests.browser.scene import Scene
+from tests.staff.story import Try
 
 PAGES = {
     "signin": lambda _: "/staff/sign-in/",
@@ -27,7 +28,11 @@ PAGES = {
 }
 SIGNED_OUT = {"signin", "member-signin"}
 IN_DOCS_DARK = {("deliveries", WIDE), ("delivery-failed", WIDE), ("delivery-failed", PHONE)}
+<<<<<<< HEAD
 NOT_IN_DOCS = {"not-members", "delivery-misspelled", "member-signin", "welcome"}
+=======
+NOT_IN_DOCS = {"not-members", "delivery-misspelled", "mail-held"}
+>>>>>>> mail/main
 LOOKS = [(WIDE, False), (PHONE, False), (WIDE, True), (PHONE, True)]
 
 
@@ -53,6 +58,15 @@ def test_a_page_is_well_to_look_at(name: str, northlight: Scene, open_page: Open
         _look(page, pictures, name, width, dark=dark)
     page = open_page(PAGES[name](northlight), account=account, width=320)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways at 320"
+
+
+def test_a_mail_that_waits_for_a_mail_server(northlight: Scene, open_page: Open, pictures: Path) -> None:
+    letter = {"to": "a.very.long.address@harbour.example", "subject": "Module 3 is open", "text": "Hello Åsa,\n" * 9}
+    held = northlight.journal.mail(letter, "held", Try(0.1, result="held", reason="no-smtp"), reason="no-smtp")
+    for width, dark in LOOKS:
+        page = open_page(f"/staff/deliveries/{held.key}/", account=northlight.ana, width=width, dark=dark)
+        page.get_by_text("The mail “Module 3 is open”").click()
+        _look(page, pictures, "mail-held", width, dark=dark)
 
 
 def test_before_the_first_call(transactional_db: None, open_page: Open, pictures: Path) -> None:

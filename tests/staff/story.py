@@ -127,7 +127,9 @@ class Journal:
         ends = [job.received + timedelta(seconds=t.after + (t.took or 0)) for t in tries]
         if job.state == "finished":
             job.finished = ends[-1] if ends else job.received + timedelta(seconds=0.1)
-        job.tries = sum(t.result not in {"settling", "given-back", "crash"} and t.took is not None for t in tries)
+        job.tries = sum(
+            t.result not in {"settling", "given-back", "crash", "held"} and t.took is not None for t in tries
+        )
         job.save()
         for one, end in zip(tries, ends, strict=True):
             Attempt.objects.create(
@@ -172,6 +174,18 @@ class Journal:
         store.restand([child.pk])
         parent.refresh_from_db()
         return child
+
+    def mail(self, params: Mapping[str, str], standing: str, *tries: Try, reason: str = "") -> Job:
+        """A mail of the site's own lane, as the worker left it."""
+        new = {"site": self.site.pk, "connection": 0, "received": clock.now_ms(), "source": "clock"}
+        store.add([store.NewJob(key=str(uuid7()), command="mail", stream="effect", params=params, **new)])
+        job = Job.objects.latest("pk")
+        still_open = standing in {"waiting", "held"}
+        job.state, job.outcome = (standing, "") if still_open else ("finished", standing)
+        job.reason = reason
+        self.tries(job, tries)
+        store.restand([job.pk])
+        return job
 
     def _count(self, job: Job) -> None:
         hour = clock.to_ms(job.received) // store.HOUR_MS

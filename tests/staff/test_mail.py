@@ -1,15 +1,12 @@
 """A mail's story on the pages: to whom, what it says, why it waits, and what a click will do."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from django.test import Client
 
-from tagwarden.accounts.models import Site
 from tagwarden.connections.models import Connection
-from tagwarden.core import clock
-from tagwarden.core.uuid7 import uuid7
-from tagwarden.journal import store
 from tagwarden.journal.models import Job
 from tests.staff.story import Journal, Try, crm_call
 
@@ -18,21 +15,8 @@ Mail = Callable[..., Job]
 
 
 @pytest.fixture
-def mail(site: Site, journal: Journal) -> Mail:
-    """A mail of the site's own lane, as the worker left it."""
-
-    def add(standing: str, *tries: Try, reason: str = "") -> Job:
-        new = {"site": site.pk, "connection": 0, "received": clock.now_ms(), "source": "clock", "stream": "effect"}
-        store.add([store.NewJob(key=str(uuid7()), command="mail", params=LETTER, **new)])
-        job = Job.objects.latest("pk")
-        still_open = standing in {"waiting", "held"}
-        job.state, job.outcome = (standing, "") if still_open else ("finished", standing)
-        job.reason = reason
-        journal.tries(job, tries)
-        store.restand([job.pk])
-        return job
-
-    return add
+def mail(journal: Journal) -> Mail:
+    return partial(journal.mail, LETTER)
 
 
 def _text(client: Client, job: Job) -> str:
