@@ -26,10 +26,11 @@ def value(found: Samples, name: str, **labels: str) -> float:
 def test_calls_are_counted_by_answer_and_batches_by_size_and_time(own_door: Door) -> None:
     for _ in range(3):
         own_door.post()
-    own_door.post("/?aal_updatuser=live-0123456789abcdefghijklmnopqrstuvwxyz")
+    own_door.client.put(own_door.url)
     own_door.post("/?aal_updateuser=a-secret-that-nobody-knows")
     found = samples(own_door.client.get("/metrics"))
     assert value(found, "deliveries_total", status="200", reason="") == 3
+    assert value(found, "deliveries_total", status="405", reason="method-not-allowed") == 1
     assert value(found, "deliveries_total", status="403", reason="handshake-wrong") == 1
     assert sum(n for (name, _), n in found.items() if name == "tagwarden_deliveries_total") == 5
     for name in ("answer_seconds", "spool_commit_seconds", "spool_batch_rows"):

@@ -51,7 +51,7 @@ def test_each_line_of_a_call_names_it(transactional_db: None, road: Road, lines:
     told = lines()
     assert [line for line in told if line.get("deliveries") != [call]] == []
     assert ("tagwarden.worker.intake", "calls carried into the journal: 1") in said(told)
-    assert ("tagwarden.journal.leases", "updateuser: done, jobs: 1") in said(told)
+    assert ("tagwarden.journal.told", "updateuser: done, jobs: 1") in said(told)
     assert "httpx" in {line["logger"] for line in told}
 
 
