@@ -267,7 +267,7 @@ class Place:
         ids = [*range(1, self.members + 1), *joined]
         return [row for at in range(0, len(ids), 100) for row in self.crm.in_bulk(*ids[at : at + 100])]
 
-    def tags_there(self, joined: Sequence[int]) -> dict[int, frozenset[str]]:
+    def tags_there(self, joined: Sequence[int] = ()) -> dict[int, frozenset[str]]:
         """Contact → the names of the tags it holds in the CRM."""
         return {row["id"]: frozenset(tag["name"] for tag in row["tags"]) for row in self.there(joined)}
 
