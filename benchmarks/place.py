@@ -1,6 +1,7 @@
 """A server's parts as processes on chosen cores, in a data folder of their own, and what is on its disk."""
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -123,10 +124,17 @@ class Place:
         self.until_open()
 
     def intake(self) -> None:
-        """Returns when it carries."""
+        """Returns when it carries; if nothing waits for it, a call is made for that."""
         before = self.carried
+        if not self.waiting:
+            self._call_once()
         self.start("tagwarden", "part", "intake")
-        until(lambda: self.carried > before or not self.waiting, 30, f"intake carries, see {self.data / 'log'}")
+        until(lambda: self.carried > before, 30, f"intake carries, see {self.data / 'log'}")
+
+    def _call_once(self) -> None:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as client:
+            client.request("POST", self.path, b"contactId=1")
+            client.getresponse().read()
 
     def until_open(self) -> None:
         def is_open() -> bool:

@@ -5,6 +5,7 @@ The only place that knows the two. Django stays ordinary WSGI here; nothing of i
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import io
 import logging
@@ -116,6 +117,10 @@ class Front:
             receiver=self._receiver,
             journal=_journal() if application else None,
         )
+        # What was made until now stays: the collector would look through all of Django again and again, and every
+        # call would wait for it.
+        gc.collect()
+        gc.freeze()
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """After the last request: what is queued is put on disk, then the process leaves."""

@@ -271,15 +271,13 @@ _COLUMNS = (
     "j.id, j.key, j.delivery, j.root, j.site, j.connection, j.contact, j.stream, j.command, j.params, j.source, "
     "j.account, j.received, j.priority, j.tries, j.crashes, j.release"
 )
-# Commands and effects keep the order of their contact, and one in hand is never overtaken; refreshes take no part. A
-# step waits for its sibling.
+# Commands and effects keep the order of their contact, refreshes take no part; a step waits for its sibling.
 _TAKEABLE = (
     "j.lane = %s and j.state = 'waiting' and j.priority = %s and j.due <= %s "
     # “offset 0” keeps PostgreSQL from joining all open attempts when its statistics are old: a look-up a row is right.
     "and not exists (select 1 from journal_attempt a where a.job = j.id and a.ended is null limit 1 offset 0) "
     "and (j.stream = 'refresh' or j.contact = '' or not exists (select 1 from journal_job e where e.lane = j.lane "
-    "and e.state = 'waiting' and e.contact = j.contact and e.stream = j.stream "
-    "and (e.tries <= %s or exists (select 1 from journal_attempt a where a.job = e.id and a.ended is null)) "
+    "and e.state = 'waiting' and e.contact = j.contact and e.stream = j.stream and e.tries <= %s "
     "and (e.turn < j.turn or (e.turn = j.turn and e.id < j.id)))) "
     "and (j.after is null or exists (select 1 from journal_job s where s.key = j.after and s.outcome = 'done')) "
 )
@@ -288,7 +286,7 @@ _TAKEABLE = (
 def take(lane: Lane, worker: str, *, size: int, busy: Iterable[str] = (), interactive_only: bool = False) -> list[Job]:
     """Takes the most urgent due jobs of one kind, at most `size` contacts, and opens their attempts.
 
-    `busy`: contacts whose read is in flight: their refreshes wait for the next read. Taking one refresh of a contact
+    `busy`: contacts in hand: a read would not show what is being written meanwhile. Taking one refresh of a contact
     takes all of them, whatever their due time. A job that saw a crash is taken alone. Raises LeaseLost.
     """
     with transaction.atomic():
@@ -342,7 +340,7 @@ def _due(lane: Lane, priority: int, limit: int, busy: list[str], *, refreshes_on
         _job(row)
         for row in sql.rows(
             f"select {_COLUMNS} from journal_job j where {_TAKEABLE} {kinds}"
-            f"and not (j.stream = 'refresh' and {d.among('j.contact')}) order by j.due limit %s",
+            f"and not ({d.among('j.contact')}) order by j.due limit %s",
             (lane.id, priority, clock.now_ms(), HOLDS_UNTIL_TRY, d.values(busy), limit),
         )
     ]

@@ -111,7 +111,7 @@ class Drain:
         room = self.around.options.parallel - len(self._in_flight)
         if room < 1:
             return []
-        busy = {job.contact for job in in_hand if job.stream == "refresh"}
+        busy = {job.contact for job in in_hand if job.contact}
         size = self.around.crm.bulk_size if self.around.crm else EFFECTS_AT_ONCE
         # The last free call is kept for somebody who is waiting in front of a page.
         keep_one = room == 1 and self.around.options.parallel > 1

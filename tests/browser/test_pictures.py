@@ -28,11 +28,7 @@ PAGES = {
 }
 SIGNED_OUT = {"signin", "member-signin"}
 IN_DOCS_DARK = {("deliveries", WIDE), ("delivery-failed", WIDE), ("delivery-failed", PHONE)}
-<<<<<<< HEAD
-NOT_IN_DOCS = {"not-members", "delivery-misspelled", "member-signin", "welcome"}
-=======
-NOT_IN_DOCS = {"not-members", "delivery-misspelled", "mail-held"}
->>>>>>> mail/main
+NOT_IN_DOCS = {"not-members", "delivery-misspelled", "member-signin", "welcome", "mail-held"}
 LOOKS = [(WIDE, False), (PHONE, False), (WIDE, True), (PHONE, True)]
 
 
