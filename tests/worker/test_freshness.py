@@ -1,9 +1,14 @@
 """Which read satisfies which refresh, and what a read that lags may change."""
 
+from collections.abc import Callable
+from types import ModuleType
+
 from tagwarden.connections.models import Connection
+from tagwarden.core.outcome import Effect, done
 from tagwarden.journal.models import Attempt, Job
 from tests.worker.conftest import Road
 
+AddCommand = Callable[..., ModuleType]
 FIVE = range(1, 6)
 
 
@@ -107,3 +112,21 @@ def test_a_contact_left_out_of_the_list_is_asked_for_alone(road: Road) -> None:
 
     assert set(Job.objects.values_list("outcome", flat=True)) == {"done"}
     assert all(road.tags(contact) for contact in FIVE)
+
+
+def test_a_contact_is_not_written_to_while_it_is_being_read(road: Road, commands: AddCommand) -> None:
+    """The read would not show the tag, and what it says is applied after the tag was put on."""
+    road.enrol(1)
+    tag = str(road.crm.new_tag("Written meanwhile"))
+    effect = Effect("tag-add", "tag", {"tag": tag, "name": "Written meanwhile"})
+    commands("mark", lambda params, member, ctx: done(effects=(effect,)))
+    road.crm.set(latency_ms=700)
+    road.call("aal_updateuser", 1)
+    road.work(road.in_hand)
+    road.call("aal_mark", 1)
+    road.work()
+
+    (read,) = Attempt.objects.filter(job__in=Job.objects.filter(command="updateuser").values("pk"))
+    (write,) = Attempt.objects.filter(job__in=Job.objects.filter(command="tag-add").values("pk"))
+    assert write.started >= read.ended
+    assert "Written meanwhile" in road.tags(1)
