@@ -24,11 +24,12 @@ class ConnectionOptions:
 
     release_delay: int = 300  # seconds from the first batchsync call to the first read
     parallel: int = 4  # calls to the CRM at a time
+    reserve: int = 20  # percent of the CRM's rate limit that is left to the owner's other tools
 
 
 Options = TypeVar("Options", SiteOptions, ConnectionOptions)
 
-_LIMITS = {"release_delay": (0, 3600), "parallel": (1, 32)}
+_LIMITS = {"release_delay": (0, 3600), "parallel": (1, 32), "reserve": (0, 90)}
 
 
 def _read(name: str, kind: type, text: str) -> object:

@@ -16,7 +16,8 @@ from typing import Any
 from django.db import transaction
 
 from tagwarden.core import clock
-from tagwarden.journal import sql, store
+from tagwarden.journal import limits, sql, store
+from tagwarden.journal.limits import Kept
 
 LEASE_MS = 60_000
 CRASHES_ALLOWED = 3
@@ -66,7 +67,7 @@ class Ended:
     """How one attempt ended.
 
     `outcome` ends the job; an empty one puts it back to waiting until `due` (ms), and `result` says why:
-    retry, settling or given-back. `children` are added in the same transaction.
+    retry, settling, paused or given-back. `children` are added in the same transaction.
     """
 
     job: Job
@@ -84,12 +85,12 @@ class Ended:
 
 
 def due_lanes(limit: int = 64) -> list[int]:
-    """Lanes with due work that nobody drains, the longest waiting first."""
-    now_ms = sql.dialect().now_ms
+    """Lanes with due work that nobody drains and that aren't paused, the longest waiting first."""
+    now_ms, now = sql.dialect().now_ms, clock.now_ms()
     due = sql.rows(
-        "select id from journal_lane "
-        f"where next_due <= %s and (token = '' or until < {now_ms}) order by next_due limit %s",
-        (clock.now_ms(), limit),
+        "select id from journal_lane where next_due <= %s and paused_until <= %s "
+        f"and (token = '' or until < {now_ms}) order by next_due limit %s",
+        (now, now, limit),
     )
     return [lane for (lane,) in due]
 
@@ -121,19 +122,24 @@ def renew(lanes: Sequence[Lane]) -> set[int]:
     return {lane for (lane,) in sql.rows(f"select id from journal_lane where {d.among('token')}", (tokens,))}
 
 
-def give_back(lane: Lane, *, all_held_back: bool = False) -> None:
+def give_back(lane: Lane, *, all_held_back: bool = False, kept: Kept | None = None, look_at: int | None = None) -> None:
     """Ends the lease and writes down when the lane is due next.
 
-    `all_held_back`: what is due can't be taken now (order, a sibling), so it is looked at again in a second.
+    `all_held_back`: what is due can't be taken now (order, a sibling), so it is looked at again in a second, or at
+    `look_at` (ms), which holds even if nothing is due. `kept`: how its CRM does.
     """
     with transaction.atomic():
+        if kept:
+            limits.keep(lane.id, lane.token, kept)
         held = sql.run(
             "update journal_lane set token = '', until = 0 where id = %s and token = %s",
             (lane.id, lane.token),
         )
         if held:
             due = _first_due(lane.id)
-            if due is not None and all_held_back:
+            if look_at is not None:
+                due = look_at
+            elif due is not None and all_held_back:
                 due = max(due, clock.now_ms() + BLOCKED_LOOK_MS)
             sql.run("update journal_lane set next_due = %s where id = %s", (due, lane.id))
 
@@ -241,15 +247,26 @@ _TAKEABLE = (
 )
 
 
-def take(lane: Lane, worker: str, *, size: int, busy: Iterable[str] = (), interactive_only: bool = False) -> list[Job]:
+def take(
+    lane: Lane,
+    worker: str,
+    *,
+    size: int,
+    fewer: Mapping[str, int] | None = None,
+    busy: Iterable[str] = (),
+    lowest: int = store.BULK,
+    kept: Kept | None = None,
+) -> list[Job]:
     """Takes the most urgent due jobs of one kind, at most `size` contacts, and opens their attempts.
 
-    `busy`: contacts whose read is in flight: their refreshes wait for the next read. Taking one refresh of a contact
-    takes all of them, whatever their due time. A job that saw a crash is taken alone. Raises LeaseLost.
+    `fewer`: commands of which it takes no more than so many. `busy`: contacts whose read is in flight: their refreshes
+    wait for the next read. `lowest`: the least urgent class that is taken. `kept`: how the lane's CRM does, to write
+    down. Taking one refresh of a contact takes all of them, whatever their due time. A job that saw a crash is taken
+    alone. Raises LeaseLost.
     """
     with transaction.atomic():
-        _hold(lane)
-        jobs = _most_urgent(lane, size, sorted(busy), interactive_only)
+        keep(lane, kept) if kept else _hold(lane)
+        jobs = _most_urgent(lane, size, fewer or {}, sorted(busy), lowest)
         _open_attempts(jobs, lane, worker)
     return jobs
 
@@ -260,14 +277,21 @@ def _hold(lane: Lane) -> None:
         raise LeaseLost
 
 
-def _most_urgent(lane: Lane, size: int, busy: list[str], interactive_only: bool) -> list[Job]:
+def keep(lane: Lane, kept: Kept) -> None:
+    """Writes down how the lane's CRM does, which proves the lease as well. Raises LeaseLost."""
+    if not limits.keep(lane.id, lane.token, kept):
+        raise LeaseLost
+
+
+def _most_urgent(lane: Lane, size: int, fewer: Mapping[str, int], busy: list[str], lowest: int) -> list[Job]:
     chosen: list[Job] = []
-    for priority in store.PRIORITIES[:1] if interactive_only else store.PRIORITIES:
+    for priority in (one for one in store.PRIORITIES if one <= lowest):
         # Once there is a refresh, the batch goes on into the next class with refreshes only.
         chosen += _due(lane, priority, 2 * size, busy, refreshes_only=bool(chosen))
         first = chosen[0] if chosen else None
         if first and first.crashes:
             return _with_their_refreshes(lane, [first])
+        size = min(size, fewer.get(first.command, size)) if first else size
         chosen = _contacts_at_most(size, [job for job in chosen if first and _goes_with(first, job)])
         if len(chosen) >= size or (first and first.stream != "refresh"):
             break

@@ -141,6 +141,7 @@ def _alike(request: StaffRequest, cause: Job) -> OfSite:
 _ENDS = {
     "retry": "waiting",
     "settling": "waiting",
+    "paused": "waiting",
     "given-back": "waiting",
     "crash": "failed",
 }

@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 
 from django.db import DatabaseError, connection
 
-from tagwarden.core import catalogue
+from tagwarden.core import catalogue, clock
 from tagwarden.journal import leases, schema, sql
 from tagwarden.worker.lanes import Adapters, Batch, Drain
 from tagwarden.worker.schedule import Schedule
@@ -47,7 +47,7 @@ class Engine:
                     stop.wait(AFTER_TROUBLE_SECONDS)
                     continue
                 if not self.turn():
-                    self._wait(LOOK_SECONDS)
+                    self._wait(self._until_next_look())
             except DatabaseError as error:
                 log.warning("the database can't be used now, work waits: %s", error)
                 connection.close()
@@ -94,10 +94,10 @@ class Engine:
             return False
         try:
             started = drain.start()
-            if started or drain.in_flight:
+            if started or drain.waits:
                 self._turns.append(drain)
             else:
-                leases.give_back(drain.lane, all_held_back=True)
+                drain.give_back()
                 del self._drains[drain.lane.id]
         except sql.AWAY:
             self._turns.append(drain)
@@ -142,6 +142,12 @@ class Engine:
         if self._drains.get(drain.lane.id) is drain:
             del self._drains[drain.lane.id]
 
+    def _until_next_look(self) -> float:
+        """Seconds until a lane's budget allows the next call, or until it is time to look for new work."""
+        now = clock.now_ms()
+        looks = [drain.look_at - now for drain in self._drains.values() if drain.look_at is not None]
+        return min([LOOK_SECONDS, *(max(1, look) / 1000 for look in looks)])
+
     def _wait(self, seconds: float) -> None:
         """Until a network step has ended, but not longer than that."""
         try:
@@ -158,7 +164,7 @@ class Engine:
                 self._settle_finished()
             for drain in self._drains.values():
                 leases.close_unspent(drain.lane)
-                leases.give_back(drain.lane)
+                leases.give_back(drain.lane, kept=drain.pace.kept())
         except DatabaseError as error:
             log.warning("leases are left to run out, the database can't be used: %s", error)
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,6 +1,7 @@
 """The network step of a refresh: many contacts in the cheapest calls. No database here; runs in a thread."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tagwarden.core.errors import Permanent, Retryable, TagwardenError
@@ -25,10 +26,22 @@ class Fetched:
         return base.as_rows([*self.shared, *self.own.get(contact, ())])
 
 
-def fetch(crm: base.Crm, contacts: Sequence[str]) -> Fetched:
-    """Reads these contacts, at most `crm.bulk_size`. Never raises a TagwardenError: each contact carries its own."""
+def calls(crm: base.Crm, contacts: Sequence[str], free: int) -> int:
+    """How many calls `fetch` makes if so many are free, unless the bulk read leaves contacts out."""
+    return len(contacts) if _one_by_one(crm, contacts, free) else 1
+
+
+def _one_by_one(crm: base.Crm, contacts: Sequence[str], free: int) -> bool:
+    return len(contacts) == 1 or (len(contacts) <= min(FEW, free) and crm.one_lag < crm.bulk_lag)
+
+
+def fetch(crm: base.Crm, contacts: Sequence[str], free: int = FEW) -> Fetched:
+    """Reads these contacts, at most `crm.bulk_size`. Never raises a TagwardenError: each contact carries its own.
+
+    `free`: calls that may be made, at least one.
+    """
     fetched = Fetched()
-    if len(contacts) == 1 or (len(contacts) <= FEW and crm.one_lag < crm.bulk_lag):
+    if _one_by_one(crm, contacts, free):
         _singly(crm, contacts, fetched)
     else:
         _together(crm, contacts, fetched)
@@ -67,3 +80,9 @@ def _singly(crm: base.Crm, contacts: Iterable[str], fetched: Fetched) -> None:
             fetched.errors[contact] = error
         except TagwardenError as error:
             fetched.errors[contact] = stop = error
+
+
+def look(crm: base.Crm) -> None:
+    """Asks the CRM a neutral question; the limiter is told whether it answers."""
+    with suppress(TagwardenError):
+        crm.check()
