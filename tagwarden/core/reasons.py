@@ -147,11 +147,11 @@ REASONS: dict[str, Reason] = {
     ),
     "crm-limit": Reason(
         "Waiting for its turn: {crm} takes only so many calls in a given time.",
-        "We go on by ourselves at {until}. The connection’s reserve says how much is left to your other tools.",
+        "We go on by ourselves. The connection’s reserve says how much is left to your other tools.",
     ),
     "crm-down": Reason(
-        "{crm} has been down since {since}. We look again at {until}.",
-        "We go on by ourselves when it is back, and no try is lost to it.",
+        "{crm} is down since {since}; next look at {until}.",
+        "We go on by ourselves when it is back. No try is lost to it.",
     ),
     "crm-overloaded": Reason(
         "{crm} was overloaded (it answered {status}).",

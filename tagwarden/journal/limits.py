@@ -4,13 +4,15 @@ Part of the journal's writer (store.py, leases.py). What the texts mean is arith
 core/breaker.py. Only who holds the lane's lease writes them, so that all workers share one budget.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import transaction
 
 from tagwarden.core import breaker, clock, ratelimit
 from tagwarden.journal import sql, store
+from tagwarden.journal.models import Job
 
 DOWN = ("crm-unreachable", "crm-overloaded")  # what failed calls look like while the CRM is down
 SOON_MS = 2_000  # who waits for the budget no longer than this isn't told so
@@ -85,6 +87,15 @@ class Hold:
     reason: str
     since: int
     until: int
+
+    def holds(self, job: Job) -> bool:
+        """Whether that job, of this connection, waits for it, and for nothing longer."""
+        waits = job.state == "waiting" and job.standing == "waiting"
+        return waits and (self.reason == "crm-down" or clock.to_ms(job.due) <= self.until)
+
+    def detail(self, crm: str, tell: Callable[[datetime], str]) -> dict[str, str]:
+        """What fills the reason's sentences. `tell` writes a moment."""
+        return {"crm": crm, "since": tell(clock.from_ms(self.since)), "until": tell(clock.from_ms(self.until))}
 
 
 def holds(site: int) -> dict[int, Hold]:

@@ -116,9 +116,7 @@ class Pace:
         while wait := self._another(crm, urgent):
             patience -= wait
             if patience < 0:
-                pause = timedelta(milliseconds=wait)
-                until = (clock.now() + pause).isoformat(timespec="seconds")
-                raise Retryable("crm-limit", after=pause, spends_try=False, crm=crm, until=until)
+                raise Retryable("crm-limit", after=timedelta(milliseconds=wait), spends_try=False, crm=crm)
             time.sleep(wait / 1000)
 
     def _another(self, crm: str, urgent: bool) -> int:
