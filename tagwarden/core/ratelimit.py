@@ -14,6 +14,7 @@ BURST = 1 / 8  # of our share may go at once
 KEPT = 1 / 4  # of that is kept for urgent work
 MANY = 10_000  # calls that may begin where no limit is known
 _TINY = 1e-6  # what rounding may cost
+_PART = 0.99  # of a call: room to be late in, which never lets one more through
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,19 @@ class _Bucket:
     rest_until: int = 0  # the vendor had none left
 
     @property
+    def share(self) -> float:
+        return self.calls * (100 - self.reserve) / 100
+
+    # In a window there are never more calls than burst and share together, and of a sum like 5.99 only 5 are calls.
+
+    @property
     def burst(self) -> float:
-        return max(1, self.calls * (100 - self.reserve) / 100 * BURST)
+        return max(1, min(self.calls - self.share + _PART, max(1 + _PART, self.share * BURST)))
 
     @property
     def a_ms(self) -> float:
         """Calls that come in each millisecond."""
-        share = self.calls * (100 - self.reserve) / 100
-        return max(0.5, min(share, self.calls - self.burst)) / (self.seconds * 1000)
+        return min(self.share, self.calls - self.burst + _PART) / (self.seconds * 1000)
 
     def kept(self, urgent: bool) -> int:
         return 0 if urgent else int(self.burst * KEPT)

@@ -140,7 +140,7 @@ class Drain:
             fewer=effects.at_most(crm, free) if crm else {},
             busy=busy,
             lowest=lowest,
-            kept=self.pace.kept(),
+            kept=self.pace.kept(spent=free),
         )
         self._sure = True
         return taken

@@ -36,10 +36,11 @@ class Pace:
         with self._lock:
             self._budget = self._budget.under(limits, reserve)
 
-    def kept(self) -> Kept:
-        """As the journal keeps it."""
+    def kept(self, *, spent: int = 0) -> Kept:
+        """As the journal keeps it. `spent`: calls that are about to be reserved; if we die they count as made."""
         with self._lock:
-            return Kept(self._stopped_until(), self._budget.stored(), self._breaker.stored())
+            budget = self._budget.take(clock.now_ms(), spent) if spent else self._budget
+            return Kept(self._stopped_until(), budget.stored(), self._breaker.stored())
 
     def _stopped_until(self) -> int:
         return max(self._paused_until, self._breaker.next_look)

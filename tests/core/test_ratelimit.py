@@ -78,7 +78,7 @@ def test_a_call_that_waits_for_its_thread_does_not_come_on_top_of_a_full_bucket(
     budget = budget.begin(late)
 
     assert budget.free(late, urgent=True) == 0
-    assert budget.when(late, urgent=True) == late + 250
+    assert late < budget.when(late, urgent=True) <= late + 250
 
 
 @settings(deadline=None, max_examples=60)
@@ -89,7 +89,7 @@ def test_a_long_run_gets_nearly_all_of_our_share(limit: Limit, reserve: int) -> 
     moments = greedy(under(limit, reserve=reserve), calls)
 
     assert worst(moments, limit.seconds) <= limit.calls
-    if share >= 4 and reserve:  # of less, the call that is kept clear is a larger part
+    if share >= 1 and reserve:
         took = (moments[-1] - moments[0]) / 1000
         assert took <= 5 * limit.seconds / 0.95
 

@@ -67,7 +67,7 @@ def test_a_crm_that_is_down_for_an_hour_costs_no_job_a_try(
     assert waiting is not None
     assert waiting.reason == "crm-down"
     calls = road.crm.counters()["calls"]
-    assert calls == 6, "five failures and a look"
+    assert 6 <= calls <= 10, "five failures, what was under way meanwhile, and a look"
 
     late: list[str] = []
     for minute in range(60):
