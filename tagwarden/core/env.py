@@ -6,12 +6,13 @@ An unknown or malformed `TAGWARDEN_*` variable stops the start with a sentence. 
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
 
 from tagwarden.core.errors import SettingsError
+from tagwarden.core.smtp import MailServer, mail_server
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,12 @@ class Env:
     data: Path
     keys_file: Path
     database_url: str
-    smtp_url: str
+    smtp_url: MailServer | None
     trusted_proxies: tuple[str, ...]
     retry_scale: float
     log_level: str
+    log_format: str
+    metrics_token: str = field(repr=False)
 
     @property
     def on_postgresql(self) -> bool:
@@ -48,6 +51,18 @@ def _database(text: str) -> str:
     return text
 
 
+def _log_format(text: str) -> str:
+    if text not in {"text", "json"}:
+        raise ValueError("it must be text or json")
+    return text
+
+
+def _token(text: str) -> str:
+    if text and (len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text):
+        raise ValueError("it must be 16 or more plain characters without spaces")
+    return text
+
+
 def _level(text: str) -> str:
     if text.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise ValueError("it must be DEBUG, INFO, WARNING or ERROR")
@@ -58,10 +73,12 @@ _KNOWN: dict[str, tuple[str, Callable[[str], object]]] = {
     "TAGWARDEN_DATA": ("./var", lambda text: Path(text).absolute()),
     "TAGWARDEN_KEYS_FILE": ("", lambda text: Path(text).absolute() if text else None),
     "DATABASE_URL": ("", _database),
-    "TAGWARDEN_SMTP_URL": ("", str),
+    "TAGWARDEN_SMTP_URL": ("", mail_server),
     "TAGWARDEN_TRUSTED_PROXIES": ("", _networks),
     "TAGWARDEN_RETRY_SCALE": ("1", _scale),
     "TAGWARDEN_LOG_LEVEL": ("INFO", _level),
+    "TAGWARDEN_LOG_FORMAT": ("text", _log_format),
+    "TAGWARDEN_METRICS_TOKEN": ("", _token),
 }
 _FOR_TESTS = {"TAGWARDEN_FAILPOINT"}
 

@@ -15,12 +15,13 @@ from typing import Any
 
 import httpx
 
-from tagwarden.core import clock
+from tagwarden.core import clock, mapping, tally
 from tagwarden.core.errors import NeedsSetting, Permanent, Retryable
 from tagwarden.core.outcome import CrmTag, Snapshot
 from tagwarden.core.ratelimit import Limit, Said
 
 TIMEOUT = httpx.Timeout(10, connect=5)
+FIELDS_KNOWN_FOR = timedelta(minutes=10)
 
 
 @dataclass
@@ -84,6 +85,7 @@ class Crm(ABC):
     """A connection to one account at a CRM. Its HTTP client may be used by several threads at once."""
 
     label: str  # the CRM's name as people write it
+    connection = 0  # the connection's number, to count its calls by
     id_pattern = r"\d{1,18}"
     bulk_size = 100  # contacts in one bulk read
     one_lag = timedelta(0)  # how old what a read by id shows may be
@@ -95,6 +97,8 @@ class Crm(ABC):
 
     def __init__(self, *, base_url: str, credentials: Mapping[str, str]) -> None:
         self.http = httpx.Client(base_url=base_url, headers=self.headers(credentials), timeout=TIMEOUT)
+        self._fields: set[str] = set()
+        self._fields_asked = clock.from_ms(0)
 
     def close(self) -> None:
         """Ends its HTTP connections."""
@@ -142,6 +146,20 @@ class Crm(ABC):
     def set_fields(self, contact: str, values: Mapping[str, str]) -> None:
         """Writes fields by their label. Raises NeedsSetting `crm-field-missing`, Permanent `contact-not-found`."""
 
+    @abstractmethod
+    def fields(self) -> set[str]:
+        """The labels of the fields that contacts have there."""
+
+    @abstractmethod
+    def make_field(self, label: str) -> None:
+        """Makes a text field of that label; one that is there stays as it is."""
+
+    def has_field(self, label: str) -> bool:
+        """Whether contacts have a field of that label. The CRM is asked now and then."""
+        if clock.now() - self._fields_asked > FIELDS_KNOWN_FOR:
+            self._fields, self._fields_asked = self.fields(), clock.now()
+        return mapping.has(self._fields, label)
+
     # --- the road ------------------------------------------------------------------------------------------------
 
     def ask(self, method: str, path: str, *, what: str, **request: Any) -> tuple[Call, Any]:
@@ -170,6 +188,7 @@ class Crm(ABC):
             raise
         finally:
             call.ms = round((time.monotonic() - began) * 1000)
+            tally.add("crm_calls", connection=self.connection, status=call.status)
         call.ok = True
         return call, answer
 

@@ -6,22 +6,27 @@ lane's row under its token first: no row means that the lease was lost, and the 
 """
 
 import json
+import logging
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from django.db import transaction
 
-from tagwarden.core import clock
-from tagwarden.journal import limits, sql, store
+from tagwarden.core import clock, logs, tally
+from tagwarden.journal import limits, restores, sql, store
 from tagwarden.journal.limits import Kept
+
+log = logging.getLogger(__name__)
 
 LEASE_MS = 60_000
 CRASHES_ALLOWED = 3
 HOLDS_UNTIL_TRY = 3  # a job that waits for a retry holds its contact's later ones up to its third retry
+INTERACTIVE_AT_ONCE = 10  # commands that somebody waits for are taken a few at a time, so that none waits for many
 BLOCKED_LOOK_MS = 1_000  # how soon a lane whose due jobs are all held back is looked at again
 
 
@@ -61,13 +66,19 @@ class Job:
     crashes: int
     release: int | None
 
+    @property
+    def called(self) -> str:
+        """What log lines call it: its delivery's id, or its own key if no delivery brought it."""
+        return self.delivery or self.key
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How one attempt ended.
 
     `outcome` ends the job; an empty one puts it back to waiting until `due` (ms), and `result` says why:
-    retry, settling, paused or given-back. `children` are added in the same transaction.
+    retry, settling, paused, given-back or held (until store.release_held). `children` are added in the same
+    transaction.
     """
 
     job: Job
@@ -84,13 +95,14 @@ class Ended:
 # --- who drains which lane -------------------------------------------------------------------------------------
 
 
-def due_lanes(limit: int = 64) -> list[int]:
-    """Lanes with due work that nobody drains and that aren't paused, the longest waiting first."""
-    now_ms, now = sql.dialect().now_ms, clock.now_ms()
+def due_lanes(limit: int = 64, *, among: Sequence[int] | None = None) -> list[int]:
+    """Lanes with due work that nobody drains and that aren't paused, the longest first; or those `among` some."""
+    d, now = sql.dialect(), clock.now_ms()
+    which, lanes = ("true", ()) if among is None else (d.among("id"), (d.values(among),))
     due = sql.rows(
-        "select id from journal_lane where next_due <= %s and paused_until <= %s "
-        f"and (token = '' or until < {now_ms}) order by next_due limit %s",
-        (now, now, limit),
+        f"select id from journal_lane where {which} and next_due <= %s and paused_until <= %s "
+        f"and (token = '' or until < {d.now_ms}) order by next_due limit %s",
+        (*lanes, now, now, limit),
     )
     return [lane for (lane,) in due]
 
@@ -122,11 +134,12 @@ def renew(lanes: Sequence[Lane]) -> set[int]:
     return {lane for (lane,) in sql.rows(f"select id from journal_lane where {d.among('token')}", (tokens,))}
 
 
-def give_back(lane: Lane, *, all_held_back: bool = False, kept: Kept | None = None, look_at: int | None = None) -> None:
-    """Ends the lease and writes down when the lane is due next.
+def give_back(lane: Lane, *, looked: int = 0, kept: Kept | None = None, look_at: int | None = None) -> bool:
+    """Ends the lease and writes down when the lane is due next. Returns whether it is due at once.
 
-    `all_held_back`: what is due can't be taken now (order, a sibling), so it is looked at again in a second, or at
-    `look_at` (ms), which holds even if nothing is due. `kept`: how its CRM does.
+    `looked`: the moment (ms) at which there was nothing to take: what was due by then is held back (order, a sibling),
+    so it is looked at again in a second, or at `look_at` (ms), even if nothing is due. What came in since is due at
+    once, unless the lane is paused. `kept`: how its CRM does.
     """
     with transaction.atomic():
         if kept:
@@ -135,29 +148,36 @@ def give_back(lane: Lane, *, all_held_back: bool = False, kept: Kept | None = No
             "update journal_lane set token = '', until = 0 where id = %s and token = %s",
             (lane.id, lane.token),
         )
-        if held:
-            due = _first_due(lane.id)
-            if look_at is not None:
-                due = look_at
-            elif due is not None and all_held_back:
-                due = max(due, clock.now_ms() + BLOCKED_LOOK_MS)
-            sql.run("update journal_lane set next_due = %s where id = %s", (due, lane.id))
+        if not held:
+            return False
+        due, now = _first_due(lane.id), clock.now_ms()
+        if look_at is not None:
+            due = look_at
+        elif due is not None and due <= looked:
+            due = now + BLOCKED_LOOK_MS
+        sql.run("update journal_lane set next_due = %s where id = %s", (due, lane.id))
+    paused = kept is not None and kept.paused_until > now
+    return due is not None and due <= now and not paused
 
 
 def close_unspent(lane: Lane, *, but: Sequence[Job] = ()) -> None:
     """Gives back what is in hand under our token, `but` for these jobs, as if it had not begun."""
-    d = sql.dialect()
-    sql.run(
-        "update journal_attempt set ended = %s, result = 'given-back' "
-        f"where token = %s and ended is null and not ({d.among('job')})",
-        (clock.now_ms(), lane.token, d.values(job.id for job in but)),
-    )
-
-
-def take_over_all() -> int:
-    """On SQLite there is one worker: at its start every lease is a dead one's. Returns how many there were."""
+    d, kept = sql.dialect(), [job.id for job in but]
     with transaction.atomic():
-        left = sql.rows("select id, token from journal_lane where token <> '' order by id")
+        _end_uncertain(lane.token, but=kept)
+        sql.run(
+            "update journal_attempt set ended = %s, result = 'given-back' "
+            f"where token = %s and ended is null and not ({d.among('job')})",
+            (clock.now_ms(), lane.token, d.values(kept)),
+        )
+
+
+def take_over_all(worker: str = "") -> int:
+    """Ends all leases of a worker that is dead, of any worker if none is named. Returns how many there were."""
+    with transaction.atomic():
+        left = sql.rows(
+            "select id, token from journal_lane where token <> '' and %s in ('', worker) order by id", (worker,)
+        )
         for lane, token in left:
             _close_crashed(token)
             sql.run(
@@ -194,6 +214,7 @@ def _first_due(lane: int) -> int | None:
 
 def _close_crashed(token: str) -> None:
     """Attempts left open under a dead lease are crashes: they spend no try, but the third one ends the job."""
+    _end_uncertain(token)
     d, now = sql.dialect(), clock.now_ms()
     left = [job for (job,) in sql.rows("select job from journal_attempt where token = %s and ended is null", (token,))]
     if not left:
@@ -203,6 +224,7 @@ def _close_crashed(token: str) -> None:
         "where token = %s and ended is null",
         (now, token),
     )
+    transaction.on_commit(partial(tally.add, "attempts", len(left), result="crash"))
     jobs = d.values(left)
     sql.run(f"update journal_job set crashes = crashes + 1 where {d.among('id')}", (jobs,))
     sql.run(
@@ -214,6 +236,31 @@ def _close_crashed(token: str) -> None:
     if keys:
         _hold_siblings([key for (key,) in keys])
         store.restand(left)
+
+
+def _end_uncertain(token: str, *, but: Sequence[int] = ()) -> None:
+    """Mails sent under this token, without a result (`but` for these jobs), may have left: they end *unknown*."""
+    d, now = sql.dialect(), clock.now_ms()
+    left = sql.rows(
+        "select j.id, j.key from journal_attempt a join journal_job j on j.id = a.job "
+        f"where a.token = %s and a.ended is null and a.sent and j.command = 'mail' and not ({d.among('j.id')})",
+        (token, d.values(but)),
+    )
+    if not left:
+        return
+    jobs = d.values(job for job, _ in left)
+    sql.run(
+        "update journal_attempt set ended = %s, result = 'unknown', reason = 'mail-unknown' "
+        f"where {d.among('job')} and ended is null",
+        (now, jobs),
+    )
+    sql.run(
+        "update journal_job set state = 'finished', outcome = 'unknown', reason = 'mail-unknown', finished = %s, "
+        f"tries = tries + 1 where {d.among('id')}",
+        (now, jobs),
+    )
+    _hold_siblings([key for _, key in left])
+    store.restand([job for job, _ in left])
 
 
 def own_tag_writes(lane: Lane, contacts: Sequence[str], since: int) -> list[tuple[str, str, str, str]]:
@@ -235,13 +282,15 @@ _COLUMNS = (
     "j.id, j.key, j.delivery, j.root, j.site, j.connection, j.contact, j.stream, j.command, j.params, j.source, "
     "j.account, j.received, j.priority, j.tries, j.crashes, j.release"
 )
-# Commands and effects keep the order of their contact, refreshes take no part; a step waits for its sibling.
+# Commands and effects keep the order of their contact, and one in hand is never overtaken; refreshes take no part. A
+# step waits for its sibling.
 _TAKEABLE = (
     "j.lane = %s and j.state = 'waiting' and j.priority = %s and j.due <= %s "
     # “offset 0” keeps PostgreSQL from joining all open attempts when its statistics are old: a look-up a row is right.
     "and not exists (select 1 from journal_attempt a where a.job = j.id and a.ended is null limit 1 offset 0) "
     "and (j.stream = 'refresh' or j.contact = '' or not exists (select 1 from journal_job e where e.lane = j.lane "
-    "and e.state = 'waiting' and e.contact = j.contact and e.stream = j.stream and e.tries <= %s "
+    "and e.state = 'waiting' and e.contact = j.contact and e.stream = j.stream "
+    "and (e.tries <= %s or exists (select 1 from journal_attempt a where a.job = e.id and a.ended is null)) "
     "and (e.turn < j.turn or (e.turn = j.turn and e.id < j.id)))) "
     "and (j.after is null or exists (select 1 from journal_job s where s.key = j.after and s.outcome = 'done')) "
 )
@@ -266,6 +315,7 @@ def take(
     """
     with transaction.atomic():
         keep(lane, kept) if kept else _hold(lane)
+        restores.hold(lane.id, lane.site)
         jobs = _most_urgent(lane, size, fewer or {}, sorted(busy), lowest)
         _open_attempts(jobs, lane, worker)
     return jobs
@@ -292,6 +342,8 @@ def _most_urgent(lane: Lane, size: int, fewer: Mapping[str, int], busy: list[str
         if first and first.crashes:
             return _with_their_refreshes(lane, [first])
         size = min(size, fewer.get(first.command, size)) if first else size
+        if first and first.stream == "command" and first.priority == store.INTERACTIVE:
+            size = min(size, INTERACTIVE_AT_ONCE)
         chosen = _contacts_at_most(size, [job for job in chosen if first and _goes_with(first, job)])
         if len(chosen) >= size or (first and first.stream != "refresh"):
             break
@@ -404,6 +456,7 @@ def finish(results: Sequence[Ended]) -> None:
         where="t.ended is null",
     )
     ended, open_again = [r for r in results if r.outcome], [r for r in results if not r.outcome]
+    held = [r.job.id for r in open_again if r.result == "held"]
     _end_jobs(ended, now)
     _wait_again(open_again)
     children = [child for result in results for child in result.children]
@@ -412,8 +465,21 @@ def finish(results: Sequence[Ended]) -> None:
     in_families = [r.job.id for r in ended if r.job.root is not None or r.children]
     alone = [r for r in ended if r.job.root is None and not r.children]
     _count_ended(alone)
-    if in_families:
-        store.restand(in_families)
+    if in_families or held:
+        store.restand([*in_families, *held])
+    transaction.on_commit(partial(_tell, results))
+
+
+def _tell(results: Sequence[Ended]) -> None:
+    """Counts and logs what is committed: what failed loudly, all else for those who look closely."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for r in results:
+        alike.setdefault((r.result, r.job.command, r.reason), []).append(r.job.called)
+    for (result, command, reason), called in alike.items():
+        tally.add("attempts", len(called), result=result)
+        with logs.concerning(called):
+            level = logging.WARNING if result == "failed" else logging.DEBUG
+            log.log(level, "%s: %s%s, jobs: %d", command, result, f" ({reason})" if reason else "", len(called))
 
 
 def _end_jobs(ended: list[Ended], now: int) -> None:
@@ -442,22 +508,37 @@ def _tries(result: Ended) -> int:
 def _wait_again(results: list[Ended]) -> None:
     sql.update(
         "journal_job",
-        {"id": "bigint", "reason": "text", "detail": "text", "tries": "int", "due": "bigint"},
-        [(r.job.id, r.reason, store.as_json(r.detail), _tries(r), r.due) for r in results],
+        {"id": "bigint", "state": "text", "reason": "text", "detail": "text", "tries": "int", "due": "bigint"},
+        [(r.job.id, _open_state(r), r.reason, store.as_json(r.detail), _tries(r), r.due) for r in results],
     )
 
 
+def _open_state(result: Ended) -> str:
+    return "held" if result.result == "held" else "waiting"
+
+
 def _wake_siblings(ended: list[Ended]) -> None:
-    """A step that waits for one that ended: goes on if that is done, else is held until somebody mends it."""
+    """A step that waits for one that ended: goes on if that is done, has nothing to do either if that had nothing to
+    do, and else is held until somebody mends it.
+    """
     in_families = [r for r in ended if r.job.root is not None]
     if not in_families:
         return
     d = sql.dialect()
     done = d.values(r.job.key for r in in_families if r.outcome == "done")
     sql.run(
-        f"update journal_job set state = 'waiting', reason = '' where {d.among('after')} and state = 'held'", (done,)
+        f"update journal_job set state = 'waiting', reason = '' where {d.among('after')} and state = 'held' "
+        "and reason = 'sibling-not-done'",
+        (done,),
     )
-    _hold_siblings([r.job.key for r in in_families if r.outcome != "done"])
+    for reason in {r.reason for r in in_families if r.outcome == "no-op"}:
+        idle = d.values(r.job.key for r in in_families if r.outcome == "no-op" and r.reason == reason)
+        sql.run(
+            "update journal_job set state = 'finished', outcome = 'no-op', standing = 'no-op', reason = %s, "
+            f"finished = %s where {d.among('after')} and state <> 'finished'",
+            (reason, clock.now_ms(), idle),
+        )
+    _hold_siblings([r.job.key for r in in_families if r.outcome not in {"done", "no-op"}])
 
 
 def _hold_siblings(given_up: Sequence[str]) -> None:

@@ -11,10 +11,10 @@ import re
 import secrets
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tagwarden.core import clock, locks
 from tagwarden.core.errors import SettingsError
@@ -25,8 +25,7 @@ BUSY_SECONDS = 0.5  # short: the group commit asks again as long as somebody wai
 _NAME = re.compile(r"\d{4}-\d\d-\d\d\.sqlite")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One call as it came, without its secrets.
 
     `id`: the delivery's id, a UUIDv7. `received`: milliseconds since 1970 UTC. `kind`: "call" (an `aal_`
@@ -55,10 +54,13 @@ class Row:
     reason: str
 
 
-_COLUMNS = tuple(field.name for field in fields(Row))
-_INSERT = f"insert into delivery ({', '.join(_COLUMNS)}) values ({', '.join('?' * len(_COLUMNS))})"
-_SELECT = f"select row, {', '.join(_COLUMNS)} from delivery where row > ? order by row limit ?"
-_COUNT = "select count(*) from delivery where row > ?"
+_COLUMNS = ", ".join(Row._fields)
+_INSERT = f"insert into delivery ({_COLUMNS}) values ({', '.join('?' * len(Row._fields))})"
+_SELECT = f"select row, {_COLUMNS} from delivery where row > ? order by row limit ?"
+_SITES = (
+    "select count(*), coalesce(sum(site = ?3), 0) from (select site from delivery where row > ?1 order by row limit ?2)"
+)
+_LAST = "select coalesce(max(row), 0) from delivery"
 _CREATE = """
 create table delivery (
     row integer primary key, id text not null, received integer not null, kind text not null,
@@ -115,7 +117,7 @@ class SpoolWriter:
         db = self._current()
         try:
             db.execute("begin immediate")
-            db.executemany(_INSERT, map(_values, rows))
+            db.executemany(_INSERT, rows)
             db.execute("commit")
         except BaseException:
             self._drop()
@@ -141,10 +143,6 @@ class SpoolWriter:
         if self._db is not None:
             self._db.close()
             self._db = None
-
-
-def _values(row: Row) -> tuple[object, ...]:
-    return tuple(getattr(row, name) for name in _COLUMNS)
 
 
 def _locked(folder: Path, wait: float) -> int:
@@ -260,15 +258,40 @@ def read_after(folder: Path, position: Position | None, limit: int) -> list[tupl
     return []
 
 
-def waiting(folder: Path, position: Position | None) -> int:
-    """How many rows stand after that position."""
-    total = 0
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Rows that weren't carried yet. `oldest`: when the first of them came, in ms; None if there is none."""
+
+    rows: int
+    oldest: int | None
+
+
+def backlog(folder: Path, position: Position | None) -> Backlog:
+    """What stands after that position (None: from the start). Cheap, however much it is: rows are numbered without
+    gaps. Raises as `read_after` does.
+    """
+    rows, oldest = 0, None
     for segment in _segments(folder):
         if position and segment < position.segment:
             continue
         after = position.row if position and segment == position.segment else 0
-        total += int(_read(folder / segment, _COUNT, (after,))[0][0])
-    return total
+        more = int(_read(folder / segment, _LAST, ())[0][0]) - after
+        if more > 0 and oldest is None:
+            oldest = int(_read(folder / segment, "select received from delivery where row = ?", (after + 1,))[0][0])
+        rows += max(0, more)
+    return Backlog(rows, oldest)
+
+
+def calls_of(folder: Path, position: Position | None, site: int, limit: int) -> int:
+    """How many of the next `limit` rows of a segment after that position are calls to that site."""
+    for segment in _segments(folder):
+        if position and segment < position.segment:
+            continue
+        after = position.row if position and segment == position.segment else 0
+        found = _read(folder / segment, _SITES, (after, limit, site))[0]
+        if found[0]:
+            return int(found[1])
+    return 0
 
 
 def delete_segments(folder: Path, before: date, position: Position) -> list[str]:

@@ -23,6 +23,7 @@ EFFECTS = {
     "tag-add": "Add a tag",
     "tag-remove": "Take a tag away",
     "field-set": "Write a field",
+    "password-write": "Hand the password to the CRM",
     "mail": "Send a mail",
 }
 
@@ -48,6 +49,7 @@ TRIED = {
     "paused": "not its turn yet",
     "given-back": "put back when the server was stopped",
     "crash": "the server stopped in the middle",
+    "held": "something must be set up first",
 }
 
 _BOLD = {"field", "tag", "spelled", "nearest", "value", "email", "parameter", "words", "team"}
@@ -80,6 +82,8 @@ def safe(command: str, *, in_child: bool) -> str:
     """What stays right although a call of that command didn't work. `in_child`: a step of it didn't."""
     if not command:
         return "Nothing was done. The call is kept as it came."
+    if command == "mail":
+        return "The mail is kept, and nobody is mailed twice unless you say so."
     if in_child:
         return "What was done before this step stays done, and isn’t done twice."
     if getattr(catalogue.listed("tagwarden.operations").get(command), "REFRESH", False):

@@ -4,14 +4,19 @@ To repeat a tag or a field's value changes nothing at the CRM, so one that may h
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from tagwarden.core.errors import Permanent, TagwardenError
+from tagwarden.core import failpoints, logs
+from tagwarden.core.errors import NeedsSetting, Permanent, TagwardenError
+from tagwarden.core.options import ConnectionOptions
 from tagwarden.crms import base
 from tagwarden.journal.leases import Job
+from tagwarden.members import passwords
+from tagwarden.members.passwords import Waiting
 
-PLAIN = {"tag-add": "Add a tag", "tag-remove": "Take a tag away", "field-set": "Write a field"}
+PASSWORD = "password-write"  # an effect's name
 
 
 def at_most(crm: base.Crm, free: int) -> dict[str, int]:
@@ -27,7 +32,7 @@ def calls(crm: base.Crm, jobs: Sequence[Job]) -> int:
 
 def _a_call(crm: base.Crm) -> dict[str, int]:
     """Command → how many of its jobs go into one call."""
-    return {"tag-add": crm.tags_at_once, "tag-remove": crm.tags_at_once, "field-set": 1}
+    return {"tag-add": crm.tags_at_once, "tag-remove": crm.tags_at_once, "field-set": 1, PASSWORD: 1}
 
 
 @dataclass
@@ -38,13 +43,22 @@ class Performed:
     calls: dict[int, list[base.Call]] = field(default_factory=dict)
 
 
-def perform(crm: base.Crm, jobs: Sequence[Job]) -> Performed:
+def passwords_of(jobs: Sequence[Job]) -> dict[str, Waiting]:
+    """Contact → the password that these effects write; empty for other effects. The only step with the database."""
+    if jobs[0].command != PASSWORD:
+        return {}
+    return passwords.waiting(connection=jobs[0].connection, contacts=[job.contact for job in jobs])
+
+
+def perform(
+    crm: base.Crm, jobs: Sequence[Job], options: ConnectionOptions, waiting: Mapping[str, Waiting]
+) -> Performed:
     """Carries out effects of one kind (same command, same parameters). Each job carries its own error."""
     performed = Performed()
     command = jobs[0].command
-    if command == "field-set":
+    if command in {"field-set", PASSWORD}:
         for job in jobs:
-            _attempt(performed, [job], lambda job=job: _set_field(crm, job))  # type: ignore[misc]  # bound at once
+            _attempt(performed, [job], partial(_set_fields, crm, job, options, waiting.get(job.contact)))
     else:
         write = crm.add_tag if command == "tag-add" else crm.remove_tag
         _attempt(performed, jobs, lambda: _write_tag(crm, write, jobs))
@@ -54,17 +68,30 @@ def perform(crm: base.Crm, jobs: Sequence[Job]) -> Performed:
 def _attempt(performed: Performed, jobs: Sequence[Job], step: Callable[[], dict[int, TagwardenError]]) -> None:
     errors: dict[int, TagwardenError] = {}
     try:
-        with base.recording() as calls:
+        with logs.concerning(job.called for job in jobs), base.recording() as calls:
             performed.calls |= dict.fromkeys((job.id for job in jobs), calls)
             errors = step()
+            failpoints.reach(failpoints.SENT_AND_RESULT)
     except TagwardenError as error:
         errors = dict.fromkeys((job.id for job in jobs), error)
     performed.errors |= errors
 
 
-def _set_field(crm: base.Crm, job: Job) -> dict[int, TagwardenError]:
-    crm.set_fields(job.contact, {job.params["field"]: job.params["value"]})
+def _set_fields(
+    crm: base.Crm, job: Job, options: ConnectionOptions, password: Waiting | None
+) -> dict[int, TagwardenError]:
+    named = _sign_in_fields(crm, options, password) if password else {job.params["field"]: job.params["value"]}
+    crm.set_fields(job.contact, named)
     return {}
+
+
+def _sign_in_fields(crm: base.Crm, options: ConnectionOptions, password: Waiting) -> dict[str, str]:
+    if not options.password_field:
+        raise NeedsSetting("crm-field-missing", crm=crm.label, field="password_field")
+    values = {options.password_field: password.opened()}
+    if options.username_field and crm.has_field(options.username_field):
+        values[options.username_field] = password.username
+    return values
 
 
 def _write_tag(

@@ -6,6 +6,7 @@ All database work is done by the thread that owns the drain; threads of the pool
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from queue import SimpleQueue
 from types import ModuleType
@@ -16,7 +17,7 @@ from django.db import transaction
 from tagwarden.accounts.models import Site
 from tagwarden.connections import connect
 from tagwarden.connections.models import Connection
-from tagwarden.core import clock
+from tagwarden.core import clock, logs
 from tagwarden.core.breaker import Breaker
 from tagwarden.core.env import env
 from tagwarden.core.errors import NeedsSetting, Permanent, SettingsError
@@ -27,7 +28,8 @@ from tagwarden.journal import leases, limits, store
 from tagwarden.journal.leases import Ended, Job, Lane
 from tagwarden.journal.models import Delivery
 from tagwarden.members import sync
-from tagwarden.worker import dispatch, effects, plan, reads
+from tagwarden.members.models import Member
+from tagwarden.worker import dispatch, effects, mail, plan, reads
 from tagwarden.worker.dispatch import Surroundings
 from tagwarden.worker.pace import Pace, Permit
 
@@ -116,7 +118,8 @@ class Drain:
             self._taken = self._take()
         if not self._taken:
             return False
-        self._begin(self._taken)
+        with logs.concerning(job.called for job in self._taken):
+            self._begin(self._taken)
         self._taken = []
         return True
 
@@ -162,13 +165,10 @@ class Drain:
     def _free(self, priority: int) -> int:
         return self.pace.free(urgent=priority <= store.URGENT)
 
-    def give_back(self) -> None:
-        """Ends the lease; the lane is looked at again when it is due and there is a call for it."""
-        leases.give_back(self.lane, all_held_back=True, kept=self.pace.kept(), look_at=self.look_at)
-
     def settle(self, batch: Batch) -> None:
         """Writes down what a batch's network step brought. Raises LeaseLost or a DatabaseError."""
-        batch.settle(batch.result)
+        with logs.concerning(job.called for job in batch.jobs):
+            batch.settle(batch.result)
         kept = self.pace.kept()
         if (kept.paused_until, kept.breaker) != (self._written.paused_until, self._written.breaker):
             leases.keep(self.lane, kept)
@@ -180,6 +180,8 @@ class Drain:
         if not first.command:
             for job in jobs:
                 self._understand_again(job)
+        elif first.command == "mail":  # which needs no CRM
+            self._begin_mails(jobs)
         elif first.connection and self.around.crm is None:
             dispatch.settle_failed(self.around, jobs, self.around.trouble)
         elif first.stream != "effect" and first.command not in self._words:
@@ -203,29 +205,46 @@ class Drain:
             free = self._free(min(job.priority for job in jobs))
             self._send(
                 jobs,
-                lambda: reads.fetch(crm, contacts, free),
+                lambda: reads.fetch(crm, contacts, around.options, few=min(reads.FEW, free)),
                 lambda fetched: dispatch.settle_refreshes(around, jobs, fetched),
-                calls=reads.calls(crm, contacts, free),
+                calls=reads.calls(crm, contacts, min(reads.FEW, free)),
             )
 
     def _begin_effects(self, jobs: list[Job]) -> None:
         around = self.around
-        leases.mark_sent(self.lane, jobs)
-        if crm := around.crm:
+        passwords = effects.passwords_of(jobs)
+        jobs = dispatch.settle_without_password(around, jobs, passwords)
+        if jobs and (crm := around.crm):
+            leases.mark_sent(self.lane, jobs)
             self._send(
                 jobs,
-                lambda: effects.perform(crm, jobs),
-                lambda performed: dispatch.settle_effects(around, jobs, performed),
+                lambda: effects.perform(crm, jobs, around.options, passwords),
+                lambda performed: dispatch.settle_effects(around, jobs, performed, passwords),
                 calls=effects.calls(crm, jobs),
             )
 
+    def _begin_mails(self, jobs: list[Job]) -> None:
+        around, server = self.around, env().smtp_url
+        if server is None:
+            dispatch.settle_held(around, jobs, "no-smtp")
+            return
+        leases.mark_sent(self.lane, jobs)
+        self._send(
+            jobs,
+            lambda: mail.perform(server, around.sender, jobs),
+            lambda performed: dispatch.settle_effects(around, jobs, performed, {}),
+            calls=0,
+        )
+
     def _begin_commands(self, jobs: list[Job]) -> None:
         around, crm = self.around, self.around.crm
-        if self._words[jobs[0].command].NEEDS == Needs.CONTACT and crm:
-            contacts, free = [job.contact for job in jobs], self._free(jobs[0].priority)
+        command = self._words[jobs[0].command]
+        if command.NEEDS == Needs.CONTACT and crm:
+            contacts = [job.contact for job in jobs]
+            members, free = Member.of_contacts(self.lane.connection, contacts), self._free(jobs[0].priority)
             self._send(
                 jobs,
-                lambda: reads.fetch(crm, contacts, free),
+                lambda: reads.for_command(crm, command, contacts, members, around.options, few=free),
                 lambda fetched: dispatch.settle_commands(around, jobs, fetched),
                 calls=reads.calls(crm, contacts, free),
             )
@@ -274,7 +293,7 @@ class Drain:
             permit.close()
             self._finished.put(batch)
 
-        self._pool.submit(step)
+        self._pool.submit(copy_context().run, step)
 
     def _understand_again(self, job: Job) -> None:
         """A redelivered call that was not understood before: read once more, with today's commands."""
@@ -313,6 +332,7 @@ def _surroundings(lane: Lane, adapters: Adapters, words: Mapping[str, ModuleType
         trouble=trouble,
         site_options=site.options,
         options=connection.options if connection else ConnectionOptions(),
+        sender=mail.Sender(site.name, site.mail_from, site.host),
     )
 
 

@@ -11,7 +11,11 @@ from tagwarden.core import locks
 from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError
 from tagwarden.journal import leases, schema
-from tagwarden.worker.engine_embedded import Engine
+
+if env().on_postgresql:  # on SQLite Procrastinate isn't even loaded
+    from tagwarden.worker import engine_procrastinate as engine
+else:
+    from tagwarden.worker import engine_embedded as engine  # type: ignore[no-redef]  # either has an Engine
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +29,7 @@ def run() -> None:
         lock = _only_worker(env().data)  # held until the process ends
         _take_over(stop)
         log.debug("holding %s", lock)
-    Engine().run(stop)
+    engine.Engine().run(stop)
 
 
 def _only_worker(data: Path) -> int:

@@ -1,14 +1,21 @@
-"""The network step of a refresh: many contacts in the cheapest calls. No database here; runs in a thread."""
+"""The network step before a refresh or a command: many contacts in the cheapest calls.
 
-from collections.abc import Iterable, Sequence
+No database here; runs in a thread.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import ModuleType
 
 from tagwarden.core.errors import Permanent, Retryable, TagwardenError
+from tagwarden.core.mapping import mapped
+from tagwarden.core.options import ConnectionOptions
 from tagwarden.core.outcome import Snapshot
 from tagwarden.crms import base
+from tagwarden.members.models import Member
 
-FEW = 3  # up to so many are read one by one, where that shows the present and the bulk read lags
+FEW = 3
 SINGLE_AT_MOST = 10  # contacts that a bulk read left out are asked for alone, so many a batch
 
 
@@ -20,28 +27,29 @@ class Fetched:
     errors: dict[str, TagwardenError] = field(default_factory=dict)
     shared: list[base.Call] = field(default_factory=list)
     own: dict[str, list[base.Call]] = field(default_factory=dict)
+    prepared: dict[str, object] = field(default_factory=dict)  # by contact: the slow part of a command, done
 
     def calls(self, contact: str) -> list[dict[str, object]]:
         """The calls that concerned this contact, as the journal keeps them."""
         return base.as_rows([*self.shared, *self.own.get(contact, ())])
 
 
-def calls(crm: base.Crm, contacts: Sequence[str], free: int) -> int:
-    """How many calls `fetch` makes if so many are free, unless the bulk read leaves contacts out."""
-    return len(contacts) if _one_by_one(crm, contacts, free) else 1
+def calls(crm: base.Crm, contacts: Sequence[str], few: int) -> int:
+    """How many calls `fetch` makes, unless the bulk read leaves contacts out."""
+    return len(contacts) if _one_by_one(crm, contacts, few) else 1
 
 
-def _one_by_one(crm: base.Crm, contacts: Sequence[str], free: int) -> bool:
-    return len(contacts) == 1 or (len(contacts) <= min(FEW, free) and crm.one_lag < crm.bulk_lag)
+def _one_by_one(crm: base.Crm, contacts: Sequence[str], few: int) -> bool:
+    return len(contacts) == 1 or (len(contacts) <= few and crm.one_lag < crm.bulk_lag)
 
 
-def fetch(crm: base.Crm, contacts: Sequence[str], free: int = FEW) -> Fetched:
+def fetch(crm: base.Crm, contacts: Sequence[str], options: ConnectionOptions, *, few: int = FEW) -> Fetched:
     """Reads these contacts, at most `crm.bulk_size`. Never raises a TagwardenError: each contact carries its own.
 
-    `free`: calls that may be made, at least one.
+    `few`: up to so many are read one by one, where that shows the present and the bulk read lags.
     """
     fetched = Fetched()
-    if _one_by_one(crm, contacts, free):
+    if _one_by_one(crm, contacts, few):
         _singly(crm, contacts, fetched)
     else:
         _together(crm, contacts, fetched)
@@ -49,6 +57,26 @@ def fetch(crm: base.Crm, contacts: Sequence[str], free: int = FEW) -> Fetched:
         if snapshot.tags is None:
             del fetched.snapshots[contact]
             fetched.errors[contact] = Retryable("tags-missing", crm=crm.label)
+        else:
+            fetched.snapshots[contact] = mapped(snapshot, options)
+    return fetched
+
+
+def for_command(
+    crm: base.Crm,
+    command: ModuleType,
+    contacts: Sequence[str],
+    members: Mapping[str, Member],
+    options: ConnectionOptions,
+    *,
+    few: int,
+) -> Fetched:
+    """Reads these contacts as freshly as `few` calls allow, and does the command's slow part with what was read."""
+    fetched = fetch(crm, contacts, options, few=few)
+    if prepare := getattr(command, "prepare", None):
+        fetched.prepared = {
+            contact: prepare(snapshot, members.get(contact)) for contact, snapshot in fetched.snapshots.items()
+        }
     return fetched
 
 

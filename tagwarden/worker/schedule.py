@@ -5,13 +5,33 @@ import time
 
 from django.db import transaction
 
+from tagwarden.core import clock
+from tagwarden.core.env import env
 from tagwarden.journal import leases, store
+from tagwarden.members import passwords
+from tagwarden.worker import notices
 
 log = logging.getLogger(__name__)
 
 
+def each_second() -> None:
+    """Small work that may be done by every worker."""
+    with transaction.atomic():
+        store.close_releases()
+
+
+def each_minute() -> None:
+    """Small work for one worker."""
+    passwords.give_up(clock.now())
+    if mended := leases.sweep_next_due():
+        log.warning("%d lanes had work that was due earlier than their row said", mended)
+    if env().smtp_url and (released := store.release_held("no-smtp")):
+        log.info("%d mails that waited for a mail server go on", released)
+    notices.look()
+
+
 class Schedule:
-    """Small periodic work, done by the worker between two batches."""
+    """The clock of a worker that is the only one."""
 
     def __init__(self) -> None:
         self._second = self._minute = 0.0
@@ -21,9 +41,7 @@ class Schedule:
         now = time.monotonic()
         if now - self._second >= 1:
             self._second = now
-            with transaction.atomic():
-                store.close_releases()
+            each_second()
         if now - self._minute >= 60:
             self._minute = now
-            if mended := leases.sweep_next_due():
-                log.warning("%d lanes had work that was due earlier than their row said", mended)
+            each_minute()

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -76,15 +76,18 @@ class Database:
         with contextlib.closing(sqlite3.connect(f"{self.file.as_uri()}?mode=ro", uri=True, timeout=20)) as file:
             return file.execute(query).fetchall()
 
+    def write(self, statement: str) -> None:
+        """Changes it behind the product's back."""
+        if self.url:
+            with psycopg.connect(self.url, autocommit=True) as server:
+                server.execute(statement)
+            return
+        with contextlib.closing(sqlite3.connect(self.file, isolation_level=None, timeout=20)) as file:
+            file.execute(statement)
+
     def one(self, query: str) -> Any:
         """The first value of the first row."""
         return self.rows(query)[0][0]
-
-    def let_leases_run_out(self) -> None:
-        """As if a minute had gone by since the worker died. On SQLite its successor doesn't wait for that."""
-        if self.url:
-            with psycopg.connect(self.url, autocommit=True) as server:
-                server.execute("update journal_lane set until = 0 where token <> ''")
 
 
 @contextlib.contextmanager
@@ -106,9 +109,12 @@ def fresh_database(data: Path, server_url: str) -> Iterator[Database]:
 
 
 class Place:
-    """A server that can be started and killed again and again. Its members are all contacts of the sandbox CRM."""
+    """A server that can be started and killed again and again. Its members are all contacts of the sandbox CRM.
 
-    def __init__(self, data: Path, crm: Crm, database: Database, members: int) -> None:
+    `secret`: of its webhooks, where the data is there already; else it is filled.
+    """
+
+    def __init__(self, data: Path, crm: Crm, database: Database, members: int, secret: str = "") -> None:
         self.data, self.crm, self.database = data, crm, database
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -117,7 +123,7 @@ class Place:
         self._sessions: list[subprocess.Popen[bytes]] = []  # which may still have somebody in them
         self._http = httpx.Client(base_url=self.url, timeout=5)
         self.members = members
-        self.secret = json.loads(self._run("tests.crash.fill", str(self.port), crm.url))["secret"]
+        self.secret = secret or json.loads(self._run("tests.crash.fill", str(self.port), crm.url))["secret"]
 
     def _environment(self, **more: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
@@ -125,8 +131,15 @@ class Place:
         return kept | settings | ({"DATABASE_URL": self.database.url} if self.database.url else {}) | more
 
     def _run(self, *arguments: str) -> str:
+        return self._python("-m", *arguments)
+
+    def run_python(self, text: str) -> str:
+        """Runs a few lines there, as a process of its own."""
+        return self._python("-c", text)
+
+    def _python(self, *arguments: str) -> str:
         ran = subprocess.run(
-            [sys.executable, "-m", *arguments],
+            [sys.executable, *arguments],
             env=self._environment(),
             cwd=ROOT,
             capture_output=True,
@@ -209,7 +222,7 @@ class Place:
         """How many calls are on disk and not in the journal."""
         positions = self.database.rows("select segment, line from journal_spoolposition")
         position = spool.Position(*positions[0]) if positions else None
-        return spool.waiting(spool.spool_folder(self.data), position)
+        return spool.backlog(spool.spool_folder(self.data), position).rows
 
     def open_work(self) -> dict[str, Any]:
         """All that isn't settled yet, by kind; empty when everything is."""
@@ -249,8 +262,19 @@ class Place:
             held[int(contact)].add(name)
         return {contact: frozenset(names) for contact, names in held.items()}
 
-    def tags_there(self) -> dict[int, frozenset[str]]:
+    def there(self, joined: Sequence[int]) -> list[dict[str, Any]]:
+        """The members and those who joined, as the CRM has them."""
+        ids = [*range(1, self.members + 1), *joined]
+        return [row for at in range(0, len(ids), 100) for row in self.crm.in_bulk(*ids[at : at + 100])]
+
+    def tags_there(self, joined: Sequence[int]) -> dict[int, frozenset[str]]:
         """Contact → the names of the tags it holds in the CRM."""
-        ids = range(1, self.members + 1)
-        rows = [row for at in range(0, self.members, 100) for row in self.crm.in_bulk(*ids[at : at + 100])]
-        return {row["id"]: frozenset(tag["name"] for tag in row["tags"]) for row in rows}
+        return {row["id"]: frozenset(tag["name"] for tag in row["tags"]) for row in self.there(joined)}
+
+    def hashed_passwords(self) -> dict[int, str]:
+        """Contact → its account's password as it is stored."""
+        query = (
+            "select c.external_id, a.password from members_contact c join members_member m on m.id = c.member_id "
+            "join accounts_account a on a.id = m.account_id"
+        )
+        return {int(contact): password for contact, password in self.database.rows(query)}

@@ -25,8 +25,10 @@ POINTS = {
     failpoints.COPY_AND_COMMIT: 0.1,
     failpoints.NETWORK_AND_TRANSACTION: 0.2,
     failpoints.AFTER_TRANSACTION: 0.2,
+    failpoints.SENT_AND_RESULT: 0.2,
+    failpoints.RESULT_AND_TRANSACTION: 0.2,
 }
-SETTLED_WITHIN = 150  # seconds: on PostgreSQL a dead worker's lease has a minute to run
+SETTLED_WITHIN = 150  # seconds
 
 
 @dataclass
@@ -96,7 +98,7 @@ class Rounds:
         else:
             self._until_in_hand()
             time.sleep(self._chance.uniform(0, 1))
-        self._crash()
+        self.place.kill()
 
     def _round_at(self, point: str) -> None:
         """Runs until it has died at that place; then all the rest dies too, or brings it back first."""
@@ -106,7 +108,7 @@ class Rounds:
         until(marks.exists, 60, f"a death {point}")
         if self._chance.random() < 0.5:
             time.sleep(self._chance.uniform(1, 3))
-        self._crash()
+        self.place.kill()
         self.story.hits.update(marks.read_text().split())
 
     def _start(self, **environ: str) -> None:
@@ -115,12 +117,8 @@ class Rounds:
         self.place.crm.set(**QUIET | {"rate_limit": RATE, "fault_rate": FAULT_RATE, "faults": faults, "seed": seed})
         self.place.start(**environ)
 
-    def _crash(self) -> None:
-        self.place.kill()
-        self.place.database.let_leases_run_out()
-
     def _last_crash(self) -> None:
-        """Work in hand, and whoever comes next has to wait until the dead worker's lease has run out."""
+        """Work in hand, and whoever comes next has nothing but that to do."""
         self._start()
         self._until_in_hand()
         self.place.kill()
@@ -146,9 +144,10 @@ class Rounds:
         self.place.until_settled(SETTLED_WITHIN)
 
     def refresh_all(self) -> None:
-        """One last release for everybody, so that also those follow of whose change the server never heard."""
+        """One last call for everybody, so that also those follow of whose change the server never heard."""
         senders = Senders(self.place, 0, how_many=1)
         senders.tell_all()
+        senders.each[0].welcome(self.senders.joined)
         assert set(senders.statuses) == {"200"}, senders.statuses
         self.story.statuses += senders.statuses
         self.senders.each += senders.each

@@ -12,6 +12,7 @@ from tagwarden.journal import leases, sql, store
 from tagwarden.journal.leases import Ended, Lane
 from tagwarden.journal.models import Attempt, Counter, Job
 from tagwarden.journal.models import Lane as LaneRow
+from tests.serving import wait_until
 
 
 def new_job(connection: Connection, contact: str = "1", **changed: object) -> store.NewJob:
@@ -112,6 +113,36 @@ def test_at_the_start_of_the_only_worker_all_leases_are_dead_ones(lane: Lane) ->
 
     assert not Attempt.objects.filter(ended=None).exists()
     assert leases.due_lanes() == [lane.id]
+
+
+def test_of_one_worker_that_died_only_its_own_leases_end(lane: Lane) -> None:
+    leases.take(lane, "first", size=100)
+
+    assert leases.take_over_all("another") == 0
+    assert leases.due_lanes() == []
+    assert leases.take_over_all("first") == 1
+    assert leases.due_lanes() == [lane.id]
+
+
+def test_what_came_in_after_the_last_look_is_due_at_once_and_the_rest_in_a_second(
+    connection: Connection, lane: Lane
+) -> None:
+    looked = clock.now_ms()
+    assert not leases.give_back(lane, looked=looked)
+    assert leases.due_lanes() == []
+
+    lane = leases.lease(lane.id, "first") or lane
+    Job.objects.all().delete()
+    store.add([new_job(connection, received=looked + 1)])
+    wait_until(lambda: clock.now_ms() > looked)
+    assert leases.give_back(lane, looked=looked)
+    assert leases.due_lanes() == [lane.id]
+
+
+def test_due_lanes_may_be_asked_for_among_some(lane: Lane) -> None:
+    leases.give_back(lane)
+    assert leases.due_lanes(among=[lane.id]) == [lane.id]
+    assert leases.due_lanes(among=[lane.id + 1]) == []
 
 
 def test_a_clean_stop_spends_nothing(lane: Lane) -> None:
