@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from typing import Any
 
+from tagwarden.accounts.models import Site
 from tagwarden.cli import show
 from tagwarden.core import catalogue, reasons
+from tagwarden.journal import limits
 from tagwarden.journal.models import Attempt, Delivery, Job
 
 
@@ -40,11 +42,32 @@ def _changed(detail: Mapping[str, Any]) -> str:
 def whole(jobs: Sequence[Job]) -> dict[str, Any]:
     """All of a delivery: what came, and each of its jobs with tries and effects."""
     first = jobs[0]
+    children = list(Job.objects.filter(root__in=[job.pk for job in jobs]).order_by("pk"))
+    held = _held_up([*jobs, *children])
+
+    def told(job: Job) -> dict[str, Any]:
+        return line(job) | held.get(job.pk, {}) | {"attempts": _attempts(job.pk)}
+
     return {
         "id": first.delivery or first.key,
         "call": _call(first.delivery),
-        "jobs": [line(job) | {"attempts": _attempts(job.pk), "effects": _effects(job.pk)} for job in jobs],
+        "jobs": [told(job) | {"effects": [told(c) for c in children if c.root == job.pk]} for job in jobs],
     }
+
+
+def _held_up(jobs: Sequence[Job]) -> dict[int, dict[str, str]]:
+    """Job → what it waits for, of those whose connection's work is held up."""
+    site = Site.objects.get(pk=jobs[0].site)
+    holds, names = limits.holds(site.pk), dict(site.connections.values_list("pk", "name"))
+    told: dict[int, dict[str, str]] = {}
+    for job in jobs:
+        hold = holds.get(job.connection)
+        if hold and hold.holds(job):
+            crm = names.get(job.connection, "The CRM")
+            detail = hold.detail(crm, lambda moment: show.clock_time(moment, site.zone))
+            title, advice = reasons.title(hold.reason, detail), reasons.advice(hold.reason, detail)
+            told[job.pk] = {"reason": hold.reason, "title": title, "advice": advice}
+    return told
 
 
 def _call(delivery: str | None) -> dict[str, Any] | None:
@@ -76,10 +99,6 @@ def _attempts(job: int) -> list[dict[str, Any]]:
         }
         for one in Attempt.objects.filter(job=job).order_by("pk")
     ]
-
-
-def _effects(root: int) -> list[dict[str, Any]]:
-    return [line(job) | {"attempts": _attempts(job.pk)} for job in Job.objects.filter(root=root).order_by("pk")]
 
 
 def tell(content: Mapping[str, Any], zone: tzinfo) -> None:

@@ -157,6 +157,14 @@ REASONS: dict[str, Reason] = {
         "{crm} asked for a pause.",
         "We go on by ourselves when it is over.",
     ),
+    "crm-limit": Reason(
+        "Waiting for its turn: {crm} takes only so many calls in a given time.",
+        "We go on by ourselves. The connection’s reserve says how much is left to your other tools.",
+    ),
+    "crm-down": Reason(
+        "{crm} is down since {since}; next look at {until}.",
+        "We go on by ourselves when it is back. No try is lost to it.",
+    ),
     "crm-overloaded": Reason(
         "{crm} was overloaded (it answered {status}).",
         "We try again by ourselves.",

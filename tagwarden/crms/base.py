@@ -18,6 +18,7 @@ import httpx
 from tagwarden.core import clock, mapping, tally
 from tagwarden.core.errors import NeedsSetting, Permanent, Retryable
 from tagwarden.core.outcome import CrmTag, Snapshot
+from tagwarden.core.ratelimit import Limit, Said
 
 TIMEOUT = httpx.Timeout(10, connect=5)
 FIELDS_KNOWN_FOR = timedelta(minutes=10)
@@ -53,6 +54,33 @@ def as_rows(calls: Sequence[Call]) -> list[dict[str, object]]:
     return [asdict(call) for call in calls]
 
 
+class Limiter:
+    """Who is asked before each call and told after it. This one lets all pass."""
+
+    def begin(self, crm: str) -> None:
+        """Before a call. Raises Retryable, which spends no try, if it must wait longer than a moment."""
+
+    def heard(self, said: Sequence[Said], pause: timedelta | None) -> None:
+        """It was answered. `pause`: what the CRM asked for, if it took the call for one too many."""
+
+    def failed(self) -> bool:
+        """It wasn't answered, or the CRM is broken. Returns whether that spends a try: not while it is known."""
+        return True
+
+
+_limiter: ContextVar[Limiter] = ContextVar("limiter", default=Limiter())  # noqa: B039  # it keeps nothing
+
+
+@contextmanager
+def paced(limiter: Limiter) -> Iterator[None]:
+    """Calls that this thread makes to a CRM ask this limiter."""
+    token = _limiter.set(limiter)
+    try:
+        yield
+    finally:
+        _limiter.reset(token)
+
+
 class Crm(ABC):
     """A connection to one account at a CRM. Its HTTP client may be used by several threads at once."""
 
@@ -62,6 +90,9 @@ class Crm(ABC):
     bulk_size = 100  # contacts in one bulk read
     one_lag = timedelta(0)  # how old what a read by id shows may be
     bulk_lag = timedelta(0)  # the same for a bulk read
+    tags_at_once = 100  # contacts in one write of a tag
+    limits: tuple[Limit, ...] = ()  # how many calls the vendor allows; none: not known
+    pause = timedelta(seconds=1)  # after a 429 that doesn't say how long
     cannot: frozenset[str] = frozenset()  # what this CRM cannot do, for docs and pages
 
     def __init__(self, *, base_url: str, credentials: Mapping[str, str]) -> None:
@@ -78,6 +109,10 @@ class Crm(ABC):
     @abstractmethod
     def headers(self, credentials: Mapping[str, str]) -> dict[str, str]:
         """What proves who we are."""
+
+    def said(self, headers: Mapping[str, str]) -> tuple[Said, ...]:
+        """What an answer's headers say of the limits; names in lower case."""
+        return ()
 
     @abstractmethod
     def check(self) -> str:
@@ -130,9 +165,12 @@ class Crm(ABC):
     def ask(self, method: str, path: str, *, what: str, **request: Any) -> tuple[Call, Any]:
         """One call. Returns its record and the decoded JSON.
 
-        Raises Retryable (`crm-paused`, `crm-overloaded`, `crm-unreachable`, `crm-answer-broken`), NeedsSetting
-        (`crm-key-refused`) or Permanent (`crm-refused`); `detail["status"]` tells a vendor's method the rest.
+        Raises Retryable (`crm-limit`, `crm-paused`, `crm-overloaded`, `crm-unreachable`, `crm-answer-broken`),
+        NeedsSetting (`crm-key-refused`) or Permanent (`crm-refused`); `detail["status"]` tells a vendor's method the
+        rest.
         """
+        limiter = _limiter.get()
+        limiter.begin(self.label)
         call = Call(what)
         if (calls := _recording.get()) is not None:
             calls.append(call)
@@ -140,10 +178,11 @@ class Crm(ABC):
         try:
             response = self.http.request(method, path, **request)
             call.status = response.status_code
-            answer = self._answer(response)
+            answer = self._answer(response, limiter)
         except httpx.TransportError as error:
             call.found = self._why(error)
-            raise Retryable("crm-unreachable", crm=self.label, why=call.found) from error
+            spends = limiter.failed()
+            raise Retryable("crm-unreachable", spends_try=spends, crm=self.label, why=call.found) from error
         except (Retryable, NeedsSetting, Permanent) as error:
             call.found = {"crm-paused": f"{self.label} asked for a pause"}.get(error.reason, "")
             raise
@@ -153,12 +192,14 @@ class Crm(ABC):
         call.ok = True
         return call, answer
 
-    def _answer(self, response: httpx.Response) -> Any:
+    def _answer(self, response: httpx.Response, limiter: Limiter) -> Any:
         status = response.status_code
-        if status == 429:
-            raise Retryable("crm-paused", after=_pause(response), spends_try=False, crm=self.label)
         if status >= 500:
-            raise Retryable("crm-overloaded", crm=self.label, status=status)
+            raise Retryable("crm-overloaded", spends_try=limiter.failed(), crm=self.label, status=status)
+        pause = self._pause(response) if status == 429 else None
+        limiter.heard(self.said(response.headers), pause)
+        if pause is not None:
+            raise Retryable("crm-paused", after=pause, spends_try=False, crm=self.label)
         if status in {401, 403}:
             raise NeedsSetting("crm-key-refused", crm=self.label)
         if status >= 400:
@@ -167,6 +208,11 @@ class Crm(ABC):
         if answer is None:
             raise Retryable("crm-answer-broken", crm=self.label)
         return answer
+
+    def _pause(self, response: httpx.Response) -> timedelta:
+        """What Retry-After asks for, in seconds, an hour at most; the usual pause if we can't read it."""
+        text = response.headers.get("retry-after", "")
+        return timedelta(seconds=min(int(text), 3600)) if text.isdigit() else self.pause
 
     def _why(self, error: httpx.TransportError) -> str:
         if isinstance(error, httpx.TimeoutException):
@@ -183,10 +229,12 @@ def _json(response: httpx.Response) -> Any:
         return None
 
 
-def _pause(response: httpx.Response) -> timedelta:
-    """What Retry-After asks for, in seconds; a pause of 1 s where it asks for nothing we can read."""
-    text = response.headers.get("retry-after", "")
-    return timedelta(seconds=min(int(text), 3600)) if text.isdigit() else timedelta(seconds=1)
+def number(headers: Mapping[str, str], name: str) -> int | None:
+    """The whole number in a header; None if there is none. Vendors may write 12.0 or -1."""
+    try:
+        return max(0, int(float(headers[name])))
+    except (KeyError, ValueError, OverflowError):
+        return None
 
 
 def began(lag: timedelta = timedelta(0)) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tagwarden.core.errors import NeedsSetting, Permanent
 from tagwarden.core.outcome import CrmTag, Snapshot
+from tagwarden.core.ratelimit import Limit, Said
 from tagwarden.crms import base
 
 
@@ -14,9 +15,16 @@ class Crm(base.Crm):
 
     label = "Sandbox CRM"
     bulk_lag = timedelta(seconds=2)  # its lists may run this far behind, where lag is switched on
+    limits = (Limit(50, seconds=1),)  # unless its settings say otherwise, and then its headers do
 
     def headers(self, credentials: Mapping[str, str]) -> dict[str, str]:
         return {"Authorization": f"Bearer {credentials.get('api_key', '')}"}
+
+    def said(self, headers: Mapping[str, str]) -> tuple[Said, ...]:
+        limit, remaining, reset = (
+            base.number(headers, f"x-ratelimit-{name}") for name in ("limit", "remaining", "reset")
+        )
+        return (Said(1, limit, remaining, reset),)
 
     def check(self) -> str:
         _, answer = self.ask("GET", "/api/ping", what="Try the key")

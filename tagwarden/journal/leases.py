@@ -17,7 +17,8 @@ from typing import Any
 from django.db import transaction
 
 from tagwarden.core import clock
-from tagwarden.journal import restores, sql, store, told
+from tagwarden.journal import limits, restores, sql, store, told
+from tagwarden.journal.limits import Kept
 
 LEASE_MS = 60_000
 CRASHES_ALLOWED = 3
@@ -73,7 +74,8 @@ class Ended:
     """How one attempt ended.
 
     `outcome` ends the job; an empty one puts it back to waiting until `due` (ms), and `result` says why:
-    retry, settling, given-back or held (until store.release_held). `children` are added in the same transaction.
+    retry, settling, paused, given-back or held (until store.release_held). `children` are added in the same
+    transaction.
     """
 
     job: Job
@@ -91,13 +93,13 @@ class Ended:
 
 
 def due_lanes(limit: int = 64, *, among: Sequence[int] | None = None) -> list[int]:
-    """Lanes with due work that nobody drains, the longest waiting first; all of them, or `among` some."""
-    d = sql.dialect()
+    """Lanes with due work that nobody drains and that aren't paused, the longest first; or those `among` some."""
+    d, now = sql.dialect(), clock.now_ms()
     which, lanes = ("true", ()) if among is None else (d.among("id"), (d.values(among),))
     due = sql.rows(
-        f"select id from journal_lane where {which} "
-        f"and next_due <= %s and (token = '' or until < {d.now_ms}) order by next_due limit %s",
-        (*lanes, clock.now_ms(), limit),
+        f"select id from journal_lane where {which} and next_due <= %s and paused_until <= %s "
+        f"and (token = '' or until < {d.now_ms}) order by next_due limit %s",
+        (*lanes, now, now, limit),
     )
     return [lane for (lane,) in due]
 
@@ -129,13 +131,16 @@ def renew(lanes: Sequence[Lane]) -> set[int]:
     return {lane for (lane,) in sql.rows(f"select id from journal_lane where {d.among('token')}", (tokens,))}
 
 
-def give_back(lane: Lane, *, looked: int = 0) -> bool:
+def give_back(lane: Lane, *, looked: int = 0, kept: Kept | None = None, look_at: int | None = None) -> bool:
     """Ends the lease and writes down when the lane is due next. Returns whether it is due at once.
 
     `looked`: the moment (ms) at which there was nothing to take: what was due by then is held back (order, a sibling),
-    so it is looked at again in a second. What came in since is due at once.
+    so it is looked at again in a second, or at `look_at` (ms), even if nothing is due. What came in since is due at
+    once, unless the lane is paused. `kept`: how its CRM does.
     """
     with transaction.atomic():
+        if kept:
+            limits.keep(lane.id, lane.token, kept)
         held = sql.run(
             "update journal_lane set token = '', until = 0 where id = %s and token = %s",
             (lane.id, lane.token),
@@ -143,10 +148,13 @@ def give_back(lane: Lane, *, looked: int = 0) -> bool:
         if not held:
             return False
         due, now = _first_due(lane.id), clock.now_ms()
-        if due is not None and due <= looked:
+        if look_at is not None:
+            due = look_at
+        elif due is not None and due <= looked:
             due = now + BLOCKED_LOOK_MS
         sql.run("update journal_lane set next_due = %s where id = %s", (due, lane.id))
-    return due is not None and due <= now
+    paused = kept is not None and kept.paused_until > now
+    return due is not None and due <= now and not paused
 
 
 def close_unspent(lane: Lane, *, but: Sequence[Job] = ()) -> None:
@@ -283,16 +291,27 @@ _TAKEABLE = (
 )
 
 
-def take(lane: Lane, worker: str, *, size: int, busy: Iterable[str] = (), interactive_only: bool = False) -> list[Job]:
+def take(
+    lane: Lane,
+    worker: str,
+    *,
+    size: int,
+    fewer: Mapping[str, int] | None = None,
+    busy: Iterable[str] = (),
+    lowest: int = store.BULK,
+    kept: Kept | None = None,
+) -> list[Job]:
     """Takes the most urgent due jobs of one kind, at most `size` contacts, and opens their attempts.
 
-    `busy`: contacts in hand: a read would not show what is being written meanwhile. Taking one refresh of a contact
-    takes all of them, whatever their due time. A job that saw a crash is taken alone. Raises LeaseLost.
+    `fewer`: commands of which it takes no more than so many. `busy`: contacts in hand: a read would not show what is
+    being written meanwhile. `lowest`: the least urgent class that is taken. `kept`: how the lane's CRM does, to write
+    down. Taking one refresh of a contact takes all of them, whatever their due time. A job that saw a crash is taken
+    alone. Raises LeaseLost.
     """
     with transaction.atomic():
-        _hold(lane)
+        keep(lane, kept) if kept else _hold(lane)
         restores.hold(lane.id, lane.site)
-        jobs = _most_urgent(lane, size, sorted(busy), interactive_only)
+        jobs = _most_urgent(lane, size, fewer or {}, sorted(busy), lowest)
         _open_attempts(jobs, lane, worker)
     return jobs
 
@@ -303,14 +322,21 @@ def _hold(lane: Lane) -> None:
         raise LeaseLost
 
 
-def _most_urgent(lane: Lane, size: int, busy: list[str], interactive_only: bool) -> list[Job]:
+def keep(lane: Lane, kept: Kept) -> None:
+    """Writes down how the lane's CRM does, which proves the lease as well. Raises LeaseLost."""
+    if not limits.keep(lane.id, lane.token, kept):
+        raise LeaseLost
+
+
+def _most_urgent(lane: Lane, size: int, fewer: Mapping[str, int], busy: list[str], lowest: int) -> list[Job]:
     chosen: list[Job] = []
-    for priority in store.PRIORITIES[:1] if interactive_only else store.PRIORITIES:
+    for priority in (one for one in store.PRIORITIES if one <= lowest):
         # Once there is a refresh, the batch goes on into the next class with refreshes only.
         chosen += _due(lane, priority, 2 * size, busy, refreshes_only=bool(chosen))
         first = chosen[0] if chosen else None
         if first and first.crashes:
             return _with_their_refreshes(lane, [first])
+        size = min(size, fewer.get(first.command, size)) if first else size
         if first and first.stream == "command" and first.priority == store.INTERACTIVE:
             size = min(size, INTERACTIVE_AT_ONCE)
         chosen = _contacts_at_most(size, [job for job in chosen if first and _goes_with(first, job)])

@@ -150,7 +150,7 @@ class Attempt(models.Model):
     started = Instant()
     sent = models.BooleanField(default=False)  # an effect's call may have left
     ended = Instant(null=True)
-    result = models.CharField(max_length=10, default="")  # an outcome | retry | settling | crash | given-back
+    result = models.CharField(max_length=10, default="")  # an outcome | retry | settling | paused | crash | given-back
     reason = models.CharField(max_length=40, default="")
     detail = models.TextField(default="{}")
     calls = models.TextField(default="[]")  # JSON: what we asked the CRM and what came of it

@@ -4,6 +4,7 @@ Measured: one contact after the other by the ORM is twenty to thirty times slowe
 query, their tags grouped in a second, then a write per kind of difference.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,7 +19,6 @@ from tagwarden.core.sql import Dialect
 from tagwarden.members.models import Contact, ContactTag, Source, Tag
 
 _COLUMNS = ("id", "external_id", "member_id", "primary", "email", "first_name", "last_name", "fields")
-_CONTACT_FIELDS = ("email", "first_name", "last_name", "fields", "state", "read_started_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +179,24 @@ class _Plan:
     def write(self) -> None:
         ContactTag.objects.bulk_create(self.gained)
         self._write_lost()
-        Contact.objects.bulk_update(self.changed, _CONTACT_FIELDS)
+        self._write_changed()
         # Only this one column when nothing changed: measured, the write costs by the page.
         for started, ids in self.unchanged.items():
             Contact.objects.filter(pk__in=ids).update(read_started_at=started)
+
+    def _write_changed(self) -> None:
+        """In one statement: measured, the ORM's own takes longer than all the rest together."""
+        columns = {"id": "bigint", "email": "text", "first_name": "text", "last_name": "text", "fields": "jsonb"}
+        columns |= {"state": "text", "read_started_at": "timestamptz"}
+        rows = [
+            (
+                *(contact.pk, contact.email, contact.first_name, contact.last_name, json.dumps(contact.fields)),
+                *(str(contact.state), database.ops.adapt_datetimefield_value(contact.read_started_at)),
+            )
+            for contact in self.changed
+        ]
+        with database.cursor() as cursor:
+            Dialect(database.vendor).update(cursor, Contact._meta.db_table, columns, rows)
 
     def _write_lost(self) -> None:
         """In one statement: each tag that goes has a moment and a job of its own to name, which the ORM can't batch."""
@@ -225,10 +239,11 @@ def _move_accounts(site: int, contacts: list[Contact]) -> dict[str, str]:
         if taken.get(contact.email.lower(), account.pk) != account.pk:
             conflicts[contact.external_id] = contact.email
             continue
-        account.email = contact.email or account.email
-        account.first_name, account.last_name = contact.first_name, contact.last_name
-        taken[account.email.lower()] = account.pk
-        moved.append(account)
+        taken[(contact.email or account.email).lower()] = account.pk
+        said = (contact.email or account.email, contact.first_name, contact.last_name)
+        if said != (account.email, account.first_name, account.last_name):
+            account.email, account.first_name, account.last_name = said
+            moved.append(account)
     Account.objects.bulk_update(moved, ["email", "first_name", "last_name"])
     return conflicts
 

@@ -51,6 +51,7 @@ class Api:
         headers = self._behaviour.bucket.headers()
         try:
             if not admitted:
+                self._behaviour.counters["limited"] += 1
                 raise Refusal(429, "rate_limited")
             if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), self._key):
                 raise Refusal(401, "invalid_key")

@@ -134,7 +134,7 @@ class Behaviour:
 
     def counted(self) -> dict[str, Any]:
         reads = {kind: self.counters[kind] for kind in READS}
-        others = {name: self.counters[name] for name in ("faults", "calls")}
+        others = {name: self.counters[name] for name in ("faults", "calls", "limited")}
         return {
             "reads": sum(reads.values()),
             "reads_by_kind": reads,

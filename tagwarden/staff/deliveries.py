@@ -39,6 +39,7 @@ def deliveries(request: StaffRequest) -> HttpResponse:
         "rows": shown,
         "strip": _strip(site, chosen),
         "note": _note(site, chosen),
+        "down": rows.crms_down(site),
         "filter": chosen,
         "choices": _choices(site, chosen),
         "paged": start is not None,

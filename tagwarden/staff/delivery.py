@@ -9,7 +9,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from tagwarden.accounts.models import Account
+from tagwarden.accounts.models import Account, Site
 from tagwarden.core import catalogue, clock
 from tagwarden.journal import diagnosis, store
 from tagwarden.journal.diagnosis import BAD, Story
@@ -70,7 +70,7 @@ def _story(request: StaffRequest, job: Job) -> HttpResponse:
         "finding": _finding(request, story, crm),
         "tries": [_told(t, crm) for t in story.tries],
         "effects": [line for child in story.children for line in _effect(child, crm)],
-        "ending": _ending(story, crm),
+        "ending": _ending(story, site, crm),
         "took": times.span((story.last - job.received).total_seconds() * 1000) if story.last else "",
         "others": _others(request, job),
         "ran_before": diagnosis.ran_before(job),
@@ -146,6 +146,7 @@ def _alike(request: StaffRequest, cause: Job) -> OfSite:
 _ENDS = {
     "retry": "waiting",
     "settling": "waiting",
+    "paused": "waiting",
     "given-back": "waiting",
     "crash": "failed",
 }
@@ -197,10 +198,12 @@ def _effect(child: Story, crm: str) -> list[dict[str, Any]]:
     return lines
 
 
-def _ending(story: Story, crm: str) -> dict[str, Any]:
+def _ending(story: Story, site: Site, crm: str) -> dict[str, Any]:
     """The last node: the outcome, or what is waited for."""
     job, cause = story.job, story.cause
     sentence = rows.became(job, cause.job, crm, in_hand=story.shown == "in-hand")
+    if story.shown == "waiting" and (held := rows.held_up(site, cause.job, crm)):
+        return {"outcome": story.shown, "sentence": held, "due": None, "at": None}
     if job.standing in STUCK and cause.job.reason:  # the reason stands above already
         sentence = words.safe(job.command, in_child=cause is not story)
     due = cause.job.due if story.shown == "waiting" and cause.job.due > clock.now() else None

@@ -13,8 +13,9 @@ from django.utils.safestring import SafeString
 
 from tagwarden.accounts.models import Site
 from tagwarden.core import clock
-from tagwarden.journal import diagnosis
+from tagwarden.journal import diagnosis, limits
 from tagwarden.journal.diagnosis import Figures
+from tagwarden.journal.limits import Hold
 from tagwarden.journal.models import Job, Release
 from tagwarden.members.models import Contact
 from tagwarden.staff import times, words
@@ -98,6 +99,27 @@ def became(job: Job, cause: Job, crm: str, *, in_hand: bool = False) -> SafeStri
     if job.standing == "done" and job.command == "mail":
         return "The mail server took it."
     return changed(detail) if job.standing in {"done", "no-op"} else ""
+
+
+def held_up(site: Site, job: Job, crm: str) -> SafeString | str:
+    """What the work of the job's connection waits for, if that holds this job up."""
+    hold = limits.holds(site.pk).get(job.connection)
+    if hold is None or not hold.holds(job):
+        return ""
+    detail = _of_hold(hold, site, crm)
+    return SafeString(f"{words.title(hold.reason, detail, crm)} {words.advice(hold.reason, detail, crm)}")
+
+
+def crms_down(site: Site) -> list[SafeString]:
+    """A sentence for each connection whose CRM is down."""
+    people, holds = People(site, []), limits.holds(site.pk)
+    down = [(people.crm(connection), hold) for connection, hold in holds.items() if hold.reason == "crm-down"]
+    return [words.title(hold.reason, _of_hold(hold, site, crm), crm) for crm, hold in sorted(down, key=lambda d: d[0])]
+
+
+def _of_hold(hold: Hold, site: Site, crm: str) -> dict[str, str]:
+    now = clock.now()
+    return hold.detail(crm, lambda moment: times.in_list(moment, site.zone, now))
 
 
 def changed(detail: dict[str, Any]) -> SafeString | str:

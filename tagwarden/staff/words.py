@@ -46,6 +46,7 @@ TRIED = {
     "unknown": "no certain answer",
     "retry": "it didn’t work yet",
     "settling": "too early to tell",
+    "paused": "not its turn yet",
     "given-back": "put back when the server was stopped",
     "crash": "the server stopped in the middle",
     "held": "something must be set up first",

@@ -3,6 +3,7 @@
 To repeat a tag or a field's value changes nothing at the CRM, so one that may have left before a crash is sent again.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +17,22 @@ from tagwarden.members import passwords
 from tagwarden.members.passwords import Waiting
 
 PASSWORD = "password-write"  # an effect's name
+
+
+def at_most(crm: base.Crm, free: int) -> dict[str, int]:
+    """Command → how many of its jobs a batch may hold to make no more than so many calls."""
+    return {command: free * jobs for command, jobs in _a_call(crm).items()}
+
+
+def calls(crm: base.Crm, jobs: Sequence[Job]) -> int:
+    """How many calls `perform` makes to the CRM."""
+    a_call = _a_call(crm).get(jobs[0].command)
+    return math.ceil(len(jobs) / a_call) if a_call else 0
+
+
+def _a_call(crm: base.Crm) -> dict[str, int]:
+    """Command → how many of its jobs go into one call."""
+    return {"tag-add": crm.tags_at_once, "tag-remove": crm.tags_at_once, "field-set": 1, PASSWORD: 1}
 
 
 @dataclass

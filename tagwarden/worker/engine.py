@@ -57,7 +57,7 @@ class Engine:
                     continue
                 self._alive.beat()
                 if not self.turn():
-                    self._wait(LOOK_SECONDS)
+                    self._wait(self._until_next_look())
             except DatabaseError as error:
                 log.warning("the database can't be used now, work waits: %s", error)
                 connection.close()
@@ -119,7 +119,7 @@ class Engine:
         try:
             its_time_is_up = time.monotonic() - self._since[drain.lane.id] >= self.HOLD_SECONDS
             started = not its_time_is_up and drain.start()
-            if started or drain.in_flight:
+            if started or (drain.waits and not its_time_is_up) or drain.in_flight:
                 self._turns.append(drain)
             else:
                 if its_time_is_up:
@@ -134,7 +134,8 @@ class Engine:
         return started
 
     def _give_back(self, drain: Drain, looked: int) -> None:
-        due = leases.give_back(drain.lane, looked=looked)
+        look_at = drain.look_at if looked else None
+        due = leases.give_back(drain.lane, looked=looked, kept=drain.pace.kept(), look_at=look_at)
         del self._drains[drain.lane.id]
         if due:
             self.go_on(drain.lane.id)
@@ -181,6 +182,12 @@ class Engine:
         if self._drains.get(drain.lane.id) is drain:
             del self._drains[drain.lane.id]
 
+    def _until_next_look(self) -> float:
+        """Seconds until a lane's budget allows the next call, or until it is time to look for new work."""
+        now = clock.now_ms()
+        looks = [drain.look_at - now for drain in self._drains.values() if drain.look_at is not None]
+        return min([LOOK_SECONDS, *(max(1, look) / 1000 for look in looks)])
+
     def _wait(self, seconds: float) -> None:
         """Until something happens, but not longer than that."""
         try:
@@ -197,7 +204,7 @@ class Engine:
                 self._see_to_what_happened()
             for drain in self._drains.values():
                 leases.close_unspent(drain.lane)
-                leases.give_back(drain.lane)
+                leases.give_back(drain.lane, kept=drain.pace.kept())
             self._alive.end()
         except DatabaseError as error:
             log.warning("leases are left to run out, the database can't be used: %s", error)

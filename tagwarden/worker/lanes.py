@@ -12,26 +12,31 @@ from queue import SimpleQueue
 from types import ModuleType
 from typing import Any
 
+from django.db import transaction
+
 from tagwarden.accounts.models import Site
 from tagwarden.connections import connect
 from tagwarden.connections.models import Connection
 from tagwarden.core import clock, logs
+from tagwarden.core.breaker import Breaker
 from tagwarden.core.env import env
 from tagwarden.core.errors import NeedsSetting, Permanent, SettingsError
 from tagwarden.core.options import ConnectionOptions
 from tagwarden.core.outcome import Needs
 from tagwarden.crms import base
-from tagwarden.journal import leases, store
+from tagwarden.journal import leases, limits, store
 from tagwarden.journal.leases import Ended, Job, Lane
 from tagwarden.journal.models import Delivery
 from tagwarden.members import sync
 from tagwarden.members.models import Member
 from tagwarden.worker import dispatch, effects, mail, plan, reads
 from tagwarden.worker.dispatch import Surroundings
+from tagwarden.worker.pace import Pace, Permit
 
 log = logging.getLogger(__name__)
 
 EFFECTS_AT_ONCE = 100
+WAIT_MS = 2_000  # a lane whose budget comes sooner keeps its lease meanwhile
 
 
 class Adapters:
@@ -82,18 +87,33 @@ class Drain:
         self._in_flight: list[Batch] = []
         self._taken: list[Job] = []  # whose attempts are open and whose step hasn't begun
         self._sure = True  # that no other attempts are open under our token
+        self._written = limits.of(lane.id)
+        self.pace = Pace(self._written)
+        self.look_at: int | None = None  # when what could not be taken for want of a call may be looked at (ms)
 
     @property
     def in_flight(self) -> int:
         """How many network steps run or wait for a thread."""
         return len(self._in_flight)
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is about to go on, so that the lease is kept."""
+        return bool(self._in_flight) or (self.look_at is not None and self.look_at <= clock.now_ms() + WAIT_MS)
+
     def start(self) -> bool:
         """Takes the most urgent work and starts its network step. False if there is none for now.
 
         Raises LeaseLost, or a DatabaseError if the database is away; then what was taken is begun the next time.
         """
+        self.look_at = self.pace.when(urgent=True)
+        if not self._taken and self.look_at > clock.now_ms():
+            return False
         self.around = _surroundings(self.lane, self._adapters, self._words)  # anew: settings change under load too
+        if crm := self.around.crm:
+            self.pace.under(crm.limits, self.around.options.reserve)
+        if self._look():
+            return True
         if not self._taken:
             self._taken = self._take()
         if not self._taken:
@@ -109,21 +129,50 @@ class Drain:
             leases.close_unspent(self.lane, but=in_hand)
             self._sure = True
         room = self.around.options.parallel - len(self._in_flight)
-        if room < 1:
+        lowest = self._lowest(room)
+        if lowest is None:
             return []
+        free = max(1, self._free(lowest))
         busy = {job.contact for job in in_hand if job.contact}
-        size = self.around.crm.bulk_size if self.around.crm else EFFECTS_AT_ONCE
-        # The last free call is kept for somebody who is waiting in front of a page.
-        keep_one = room == 1 and self.around.options.parallel > 1
+        crm = self.around.crm
         self._sure = False
-        taken = leases.take(self.lane, self._worker, size=size, busy=busy, interactive_only=keep_one)
+        taken = leases.take(
+            self.lane,
+            self._worker,
+            size=crm.bulk_size if crm else EFFECTS_AT_ONCE,
+            fewer=effects.at_most(crm, free) if crm else {},
+            busy=busy,
+            lowest=lowest,
+            kept=self.pace.kept(spent=free),
+        )
         self._sure = True
         return taken
+
+    def _lowest(self, room: int) -> int | None:
+        """The least urgent class that may begin a call now; None: not even the most urgent."""
+        self.look_at = None
+        if room < 1:
+            return None
+        if self.around.crm and not self._free(store.BULK):
+            self.look_at = self.pace.when(urgent=False)
+            if not self._free(store.URGENT):
+                return None
+        # The last free call is kept for somebody who is waiting in front of a page.
+        if room == 1 and self.around.options.parallel > 1:
+            return store.INTERACTIVE
+        return store.BULK if self.look_at is None else store.URGENT
+
+    def _free(self, priority: int) -> int:
+        return self.pace.free(urgent=priority <= store.URGENT)
 
     def settle(self, batch: Batch) -> None:
         """Writes down what a batch's network step brought. Raises LeaseLost or a DatabaseError."""
         with logs.concerning(job.called for job in batch.jobs):
             batch.settle(batch.result)
+        kept = self.pace.kept()
+        if (kept.paused_until, kept.breaker) != (self._written.paused_until, self._written.breaker):
+            leases.keep(self.lane, kept)
+            self._written = kept
         self._in_flight.remove(batch)
 
     def _begin(self, jobs: list[Job]) -> None:
@@ -153,10 +202,12 @@ class Drain:
             contacts = [contact for contact in contacts if contact in known]
             jobs = [job for job in jobs if job.contact in known]
         if jobs and (crm := around.crm):
+            free = self._free(min(job.priority for job in jobs))
             self._send(
                 jobs,
-                lambda: reads.fetch(crm, contacts, around.options),
+                lambda: reads.fetch(crm, contacts, around.options, few=min(reads.FEW, free)),
                 lambda fetched: dispatch.settle_refreshes(around, jobs, fetched),
+                calls=reads.calls(crm, contacts, min(reads.FEW, free)),
             )
 
     def _begin_effects(self, jobs: list[Job]) -> None:
@@ -169,6 +220,7 @@ class Drain:
                 jobs,
                 lambda: effects.perform(crm, jobs, around.options, passwords),
                 lambda performed: dispatch.settle_effects(around, jobs, performed, passwords),
+                calls=effects.calls(crm, jobs),
             )
 
     def _begin_mails(self, jobs: list[Job]) -> None:
@@ -181,32 +233,64 @@ class Drain:
             jobs,
             lambda: mail.perform(server, around.sender, jobs),
             lambda performed: dispatch.settle_effects(around, jobs, performed, {}),
+            calls=0,
         )
 
     def _begin_commands(self, jobs: list[Job]) -> None:
         around, crm = self.around, self.around.crm
         command = self._words[jobs[0].command]
         if command.NEEDS == Needs.CONTACT and crm:
-            members = Member.of_contacts(self.lane.connection, [job.contact for job in jobs])
+            contacts = [job.contact for job in jobs]
+            members, free = Member.of_contacts(self.lane.connection, contacts), self._free(jobs[0].priority)
             self._send(
                 jobs,
-                lambda: reads.for_command(crm, command, [job.contact for job in jobs], members, around.options),
+                lambda: reads.for_command(crm, command, contacts, members, around.options, few=free),
                 lambda fetched: dispatch.settle_commands(around, jobs, fetched),
+                calls=reads.calls(crm, contacts, free),
             )
         else:
             dispatch.settle_commands(around, jobs, reads.Fetched())
 
-    def _send(self, jobs: Sequence[Job], network: Callable[[], Any], settle: Callable[[Any], None]) -> None:
+    def _look(self) -> bool:
+        """Asks a CRM that seems to be down whether it is back, if it is time to."""
+        crm, permit = self.around.crm, self.pace.begin_look() if self.around.crm else None
+        if crm is None or permit is None:
+            return False
+
+        def network() -> Breaker:
+            reads.look(crm)
+            return self.pace.looked(env().retry_scale)
+
+        self._submit(permit, [], network, self._looked)
+        return True
+
+    def _looked(self, state: Breaker) -> None:
+        with transaction.atomic():
+            leases.keep(self.lane, self.pace.kept())
+            if state.looks == 1:
+                went_down(self.lane, self.around, state)
+
+    def _send(
+        self, jobs: Sequence[Job], network: Callable[[], Any], settle: Callable[[Any], None], *, calls: int
+    ) -> None:
+        permit = self.pace.reserve(calls, urgent=min(job.priority for job in jobs) <= store.URGENT)
+        self._submit(permit, jobs, network, settle)
+
+    def _submit(
+        self, permit: Permit, jobs: Sequence[Job], network: Callable[[], Any], settle: Callable[[Any], None]
+    ) -> None:
         batch, around = Batch(self, jobs, settle), self.around
         self._in_flight.append(batch)
 
         def step() -> None:
             try:
-                batch.result = network()
+                with base.paced(permit):
+                    batch.result = network()
             except BaseException:
                 # Our mistake, not the CRM's, which speaks by TagwardenError.
                 log.exception("the network step of %d jobs broke", len(jobs))
                 batch.settle = lambda _: dispatch.settle_broken(around, jobs)
+            permit.close()
             self._finished.put(batch)
 
         self._pool.submit(copy_context().run, step)
@@ -228,6 +312,13 @@ class Drain:
             leases.finish([Ended(job, "given-back", due=clock.now_ms())])
             store.understood(job.id, first)
             store.add(jobs[1:])
+
+
+def went_down(lane: Lane, around: Surroundings, state: Breaker) -> None:
+    """The one place where it becomes known that a CRM is down. In the transaction that keeps it; safe to repeat."""
+    returned = limits.unspend(lane.id, state.since)
+    label = around.crm.label if around.crm else ""
+    log.warning("connection %d: %s is down; %d jobs got their tries back", lane.connection, label, returned)
 
 
 def _surroundings(lane: Lane, adapters: Adapters, words: Mapping[str, ModuleType]) -> Surroundings:

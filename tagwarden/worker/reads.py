@@ -4,6 +4,7 @@ No database here; runs in a thread.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 
@@ -33,13 +34,22 @@ class Fetched:
         return base.as_rows([*self.shared, *self.own.get(contact, ())])
 
 
+def calls(crm: base.Crm, contacts: Sequence[str], few: int) -> int:
+    """How many calls `fetch` makes, unless the bulk read leaves contacts out."""
+    return len(contacts) if _one_by_one(crm, contacts, few) else 1
+
+
+def _one_by_one(crm: base.Crm, contacts: Sequence[str], few: int) -> bool:
+    return len(contacts) == 1 or (len(contacts) <= few and crm.one_lag < crm.bulk_lag)
+
+
 def fetch(crm: base.Crm, contacts: Sequence[str], options: ConnectionOptions, *, few: int = FEW) -> Fetched:
     """Reads these contacts, at most `crm.bulk_size`. Never raises a TagwardenError: each contact carries its own.
 
     `few`: up to so many are read one by one, where that shows the present and the bulk read lags.
     """
     fetched = Fetched()
-    if len(contacts) == 1 or (len(contacts) <= few and crm.one_lag < crm.bulk_lag):
+    if _one_by_one(crm, contacts, few):
         _singly(crm, contacts, fetched)
     else:
         _together(crm, contacts, fetched)
@@ -58,9 +68,11 @@ def for_command(
     contacts: Sequence[str],
     members: Mapping[str, Member],
     options: ConnectionOptions,
+    *,
+    few: int,
 ) -> Fetched:
-    """Reads these contacts as freshly as can be, and does the slow part of the command with what was read."""
-    fetched = fetch(crm, contacts, options, few=len(contacts))
+    """Reads these contacts as freshly as `few` calls allow, and does the command's slow part with what was read."""
+    fetched = fetch(crm, contacts, options, few=few)
     if prepare := getattr(command, "prepare", None):
         fetched.prepared = {
             contact: prepare(snapshot, members.get(contact)) for contact, snapshot in fetched.snapshots.items()
@@ -96,3 +108,9 @@ def _singly(crm: base.Crm, contacts: Iterable[str], fetched: Fetched) -> None:
             fetched.errors[contact] = error
         except TagwardenError as error:
             fetched.errors[contact] = stop = error
+
+
+def look(crm: base.Crm) -> None:
+    """Asks the CRM a neutral question; the limiter is told whether it answers."""
+    with suppress(TagwardenError):
+        crm.check()

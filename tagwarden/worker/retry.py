@@ -23,13 +23,13 @@ def after_error(job: Job, error: TagwardenError, calls: list[dict[str, object]])
         return Ended(job, outcome, outcome, error.reason, error.detail, calls, spends_try=True)
     due = clock.to_ms(clock.now() + pause)
     spends = isinstance(error, Retryable) and error.spends_try
-    return Ended(job, "retry", "", error.reason, error.detail, calls, due, spends)
+    return Ended(job, "retry" if spends else "paused", "", error.reason, error.detail, calls, due, spends)
 
 
 def _pause(job: Job, error: Retryable) -> timedelta | None:
     """Until the next try; None after the last. What the other side asked for is kept to, however long."""
     if not error.spends_try:
-        return error.after or LADDER[0]
+        return LADDER[0] * env().retry_scale if error.after is None else error.after
     if job.tries >= len(LADDER):
         return None
     step = LADDER[job.tries] * env().retry_scale * random.uniform(1 - JITTER, 1 + JITTER)

@@ -10,9 +10,11 @@ from tagwarden.accounts import staff_accounts
 from tagwarden.accounts.models import Account, Site
 from tagwarden.connections import handshakes, setup
 from tagwarden.connections.models import Handshake
+from tagwarden.core import clock
+from tagwarden.core.breaker import Breaker
 from tagwarden.core.errors import SettingsError
 from tagwarden.core.outcome import CrmTag
-from tagwarden.journal.models import Job
+from tagwarden.journal.models import Job, Lane
 from tagwarden.members.models import ContactTag, Tag
 
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
@@ -237,6 +239,19 @@ def test_calls_are_listed_under_the_id_that_the_sender_was_told(run, call):
     assert [row["contact"] for row in run("delivery", "list", "--contact", "526", "--json").json] == ["526"]
     assert len(run("delivery", "list", "--limit", "1", "--json").json) == 1
     assert "contact 99" in run("delivery", "list").out
+
+
+def test_a_waiting_call_says_that_its_crm_is_down(run, call, connection):
+    now = clock.now_ms()
+    down = Breaker(failures=6, since=now - 60_000, looks=1, next_look=now + 60_000)
+    lane = Lane.objects.create(site=connection.site_id, connection=connection.pk, breaker=down.stored())
+    job = call(standing="waiting", lane=lane.pk)
+
+    (told,) = run("delivery", "show", job.delivery, "--json").json["jobs"]
+
+    assert (told["outcome"], told["reason"]) == ("waiting", "crm-down")
+    assert told["title"].startswith("Sandbox CRM is down since ")
+    assert "next look at" in run("delivery", "show", job.delivery).out
 
 
 def test_a_call_is_shown_whole_by_the_beginning_of_its_id(run, call):

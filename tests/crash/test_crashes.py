@@ -11,7 +11,7 @@ from tests.crash.rounds import Rounds
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # each wait inside has a bound of its own
 EXPLAINED = {  # by the CRM's faults, by our own deaths, or by a contact that is no member
     *("crm-paused", "crm-overloaded", "crm-unreachable", "crm-answer-broken", "tags-missing", "row-missing"),
-    *("crm-settling", "worker-died", "not-a-member", "password-handed-over", ""),
+    *("crm-limit", "crm-settling", "worker-died", "not-a-member", "password-handed-over", ""),
 }
 
 

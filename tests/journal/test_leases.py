@@ -177,11 +177,11 @@ def test_a_batch_counts_contacts_not_calls(connection: Connection, lane: Lane) -
 
 
 def test_only_interactive_work_gets_the_last_free_call(connection: Connection, lane: Lane) -> None:
-    assert leases.take(lane, "first", size=10, interactive_only=True) == []
+    assert leases.take(lane, "first", size=10, lowest=store.INTERACTIVE) == []
 
     store.add([new_job(connection, "9", priority=store.INTERACTIVE)])
 
-    assert [job.contact for job in leases.take(lane, "first", size=10, interactive_only=True)] == ["9"]
+    assert [job.contact for job in leases.take(lane, "first", size=10, lowest=store.INTERACTIVE)] == ["9"]
 
 
 def test_a_contact_whose_read_is_in_flight_is_not_taken(lane: Lane) -> None:

@@ -1,10 +1,14 @@
 """One delivery: its story, its mend, and the buttons."""
 
+import re
+
 from django.test import Client
 
 from tagwarden.accounts.models import Account
 from tagwarden.connections.models import Connection, Handshake
-from tagwarden.journal.models import Job
+from tagwarden.core import clock
+from tagwarden.core.breaker import Breaker
+from tagwarden.journal.models import Job, Lane
 from tagwarden.members.models import Member
 from tests.staff.story import Journal, Try, crm_call
 
@@ -34,6 +38,21 @@ def test_the_story_is_told_from_the_call_to_the_outcome(
     ]
     places = [text.index(part) for part in told]
     assert places == sorted(places)
+
+
+def test_a_call_that_waits_for_a_crm_that_is_down_says_so(
+    staff: Client, journal: Journal, connection: Connection
+) -> None:
+    job = journal.call(connection, "updateuser", "1", outcome="waiting", tries=[])
+    down = Breaker(failures=6, since=clock.now_ms() - 60_000, looks=1, next_look=clock.now_ms() + 120_000)
+    Lane.objects.filter(pk=job.lane).update(breaker=down.stored(), paused_until=down.next_look)
+
+    assert re.search(r"Sandbox CRM is down since \d\d:\d\d:\d\d; next look at \d\d:\d\d:\d\d.", _text(staff, job))
+    assert "Sandbox CRM is down since" in staff.get("/staff/deliveries/").content.decode()
+
+    Lane.objects.update(breaker="{}", paused_until=0)
+    assert "is down" not in _text(staff, job)
+    assert "is down" not in staff.get("/staff/deliveries/").content.decode()
 
 
 def test_the_secret_is_left_out_of_the_call_and_of_the_command_line(
