@@ -19,6 +19,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from benchmarks import fresh_database
+from benchmarks.yardstick import yardstick
 from tagwarden.accounts.models import Site
 from tagwarden.connections.models import Connection
 from tagwarden.core import clock
@@ -166,13 +167,6 @@ def one_by_one(bench: Bench, contacts: list[str], change: str) -> float:
         spent += time.perf_counter() - began
     LaneRow.objects.update(next_due=None)
     return len(keys) / spent
-
-
-def yardstick() -> float:
-    """Milliseconds of a fixed Python loop: how quiet the machine was beside a figure."""
-    began = time.perf_counter()
-    sum(n * n for n in range(1_000_000))
-    return (time.perf_counter() - began) * 1000
 
 
 def main(argv: list[str]) -> None:

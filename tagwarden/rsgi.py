@@ -27,7 +27,7 @@ from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError
 from tagwarden.core.proxy import Proxies
 from tagwarden.receiver.app import Receiver
-from tagwarden.receiver.body import SenderLeft, read_body
+from tagwarden.receiver.body import BodyReader, SenderLeft
 from tagwarden.spool.door import DoorTable, door_path
 from tagwarden.spool.group_commit import GroupCommit
 from tagwarden.spool.log import SpoolWriter, spool_folder
@@ -88,13 +88,15 @@ class Front:
         proxies = Proxies(settings.trusted_proxies)
         keys = crypto.read_keys(settings.keys_file)
         writer = SpoolWriter(spool_folder(settings.data), wait=locks.HANDOVER)
-        self._pages = Pages(self._application(), proxies)
+        bodies = BodyReader(loop)
+        self._pages = Pages(self._application(), proxies, bodies)
         self._commit = GroupCommit(writer, loop)
         self._receiver = Receiver(
             door=DoorTable(door_path(settings.data), keys.digest),
             commit=self._commit,
             words=_words(),
             proxies=proxies,
+            bodies=bodies,
             loop=loop,
         )
 
@@ -120,9 +122,10 @@ class Front:
 class Pages:
     """A WSGI application in a few threads. `application`: None if it can't start; then pages say 503."""
 
-    def __init__(self, application: WSGIApplication | None, proxies: Proxies) -> None:
+    def __init__(self, application: WSGIApplication | None, proxies: Proxies, bodies: BodyReader) -> None:
         self._application = application
         self._proxies = proxies
+        self._bodies = bodies
         self._threads = ThreadPoolExecutor(PAGE_THREADS, thread_name_prefix="page")
 
     async def handle(self, scope: Scope, protocol: HTTPProtocol) -> None:
@@ -130,7 +133,7 @@ class Pages:
         if self._application is None:
             protocol.response_str(503, [*_TEXT, ("retry-after", "10")], _UPGRADING)
             return
-        body, problem = await read_body(protocol, dict(scope.headers.items()), LARGEST_PAGE_BODY)
+        body, problem = await self._bodies.read(protocol, dict(scope.headers.items()), LARGEST_PAGE_BODY)
         if problem == "too-large":
             protocol.response_str(413, _TEXT, f"A page takes at most {LARGEST_PAGE_BODY >> 20} MiB.\n")
         elif problem:

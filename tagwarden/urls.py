@@ -2,15 +2,19 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from tagwarden.staff import deliveries, delivery, member, members, release, releases, sign_in
+from tagwarden.portal import sign_in as member_sign_in
+from tagwarden.staff import deliveries, delivery, member, members, release, releases, resume, sign_in
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", sign_in.home, name="home"),
+    path("", member_sign_in.home, name="home"),
+    path("sign-in/", member_sign_in.sign_in_page, name="member-sign-in"),
+    path("sign-out/", member_sign_in.sign_out, name="member-sign-out"),
     path("sign-in/<str:token>/", sign_in.link_page, name="link"),
     path("staff/", sign_in.home, name="staff"),
     path("staff/sign-in/", sign_in.sign_in_page, name="sign-in"),
     path("staff/sign-out/", sign_in.sign_out, name="sign-out"),
     path("staff/appearance/", sign_in.appearance, name="appearance"),
+    path("staff/resume/", resume.resume, name="resume"),
     path("staff/deliveries/", deliveries.deliveries, name="deliveries"),
     path("staff/deliveries/<str:number>/", delivery.delivery, name="delivery"),
     path("staff/deliveries/<str:number>/redeliver/", delivery.redeliver, name="redeliver"),

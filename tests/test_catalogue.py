@@ -16,6 +16,7 @@ from tagwarden.core.wire import Param
 from tagwarden.crms import base as crm_base
 from tagwarden.crms import sandbox
 from tagwarden.journal import store
+from tests.conftest import DATA
 
 ROOT = Path(__file__).parents[1]
 OPERATIONS = catalogue.listed("tagwarden.operations")
@@ -108,8 +109,14 @@ def copy(tmp_path: Path) -> Path:
 
 def _listed(copy: Path, folder: str) -> subprocess.CompletedProcess[str]:
     code = f"from tagwarden.core import catalogue; print(*catalogue.listed('tagwarden.{folder}'))"
+    environ = {"DJANGO_SETTINGS_MODULE": "tagwarden.settings", "TAGWARDEN_DATA": str(DATA)}
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=copy.parent, env={}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", f"import django; django.setup(); {code}"],
+        cwd=copy.parent,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

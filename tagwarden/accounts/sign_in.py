@@ -2,8 +2,10 @@
 
 import hashlib
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
 
+from django.contrib import auth
 from django.contrib.auth.hashers import make_password
 from django.db.models import Q
 from django.http import HttpRequest
@@ -11,6 +13,7 @@ from django.http import HttpRequest
 from tagwarden.accounts.models import Account, SignInLink, Site
 from tagwarden.core import clock
 
+BACKEND = "tagwarden.accounts.sign_in.EmailOnSite"
 LINK_LIVES = timedelta(minutes=30)
 
 
@@ -29,6 +32,38 @@ class EmailOnSite:
 
     def get_user(self, user_id: int) -> Account | None:
         return Account.objects.filter(pk=user_id, is_active=True).first()
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What became of signing in by password: the account, or why not. `status`: of the page that says so."""
+
+    account: Account | None
+    email: str
+    locked: bool
+
+    @property
+    def status(self) -> int:
+        return 429 if self.locked else 422
+
+    def shown(self) -> dict[str, object]:
+        """For the form, shown again."""
+        return {"email": self.email, "wrong": True, "locked": self.locked}
+
+
+def by_password(request: HttpRequest, *, site: Site) -> Tried:
+    """Signs in whom the posted e-mail and password belong to on that site.
+
+    Ten wrong passwords lock the pair of e-mail and address for 15 minutes.
+    """
+    email, password = request.POST.get("email", "").strip(), request.POST.get("password", "")
+    account = auth.authenticate(request, email=email, password=password, site=site) if email else None
+    if isinstance(account, Account):
+        auth.login(request, account, backend=BACKEND)
+        return Tried(account, email, locked=False)
+    locked = bool(getattr(request, "axes_locked_out", False))
+    request.axes_locked_out = False  # type: ignore[attr-defined]  # set by axes, whose own answer is a bare line
+    return Tried(None, email, locked)
 
 
 def _digest(token: str) -> str:

@@ -1,4 +1,4 @@
-"""The first account: an operator, who may sign in on every site of this server."""
+"""The first account: an operator, who may sign in on every site of this server. And who runs a site."""
 
 from datetime import timedelta
 
@@ -34,6 +34,13 @@ def first_operator(email: str = "", password: str = "") -> tuple[Account, bool]:
         if not found:
             audit.note("operator-added", account.email, site=None)
     return account, found is None
+
+
+def who_runs(site: Site) -> list[Account]:
+    """Who gets mail about the site: its owners; where it has none, the operators with an address."""
+    owners = site.accounts.filter(role=Account.Role.OWNER, is_active=True).order_by("pk")
+    operators = Account.objects.filter(site__isnull=True, is_active=True).exclude(email=NAMELESS).order_by("pk")
+    return list(owners) or list(operators)
 
 
 def set_up_link(site: Site) -> str:

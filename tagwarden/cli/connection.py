@@ -1,6 +1,7 @@
 """`tagwarden connection`: a site's links to its CRMs."""
 
 import json as json_module
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from tagwarden.cli import find, migrate, show
 from tagwarden.connections import connect, handshakes, setup
 from tagwarden.connections.models import Connection
+from tagwarden.core import mapping
 from tagwarden.core.errors import SettingsError
 from tagwarden.members.models import Contact
 
@@ -103,6 +105,26 @@ def set_options(
     show.say(f"Connection {link.pk}: {', '.join(names)} set.")
 
 
+@app.command()
+def fields(
+    connection: Number,
+    create: Annotated[bool, typer.Option("--create", help="Make in the CRM what is missing there.")] = False,
+    json: Json = False,
+) -> None:
+    """Show which fields of the CRM are mapped to what, and whether they are there."""
+    link = find.connection(connection)
+    labels = mapping.labels(link.options)
+    with closing(connect.open_crm(link)) as crm:
+        missing = [label for label in labels.values() if not crm.has_field(label)]
+        for label in missing if create else ():
+            crm.make_field(label)
+    state = {True: "made now" if create else "missing", False: "there"}
+    rows = [{"id": name, "label": label, "state": state[label in missing]} for name, label in labels.items()]
+    show.listing(rows, {"id": "Option", "label": "Field", "state": "In the CRM"}, json=json, empty="Nothing is mapped.")
+    if missing and not create and not json:
+        show.say("", f"Make what is missing with: tagwarden connection fields {link.pk} --create")
+
+
 def _credentials(path: Path) -> dict[str, str]:
     try:
         content = json_module.loads(find.content(path))
@@ -121,7 +143,7 @@ def _row(link: Connection) -> dict[str, Any]:
         "crm": link.crm,
         "base_url": link.base_url,
         "active": link.active,
-        "options": vars(link.options),
+        "options": {name: getattr(value, "name", value) for name, value in vars(link.options).items()},
         "created": link.created,
     }
 

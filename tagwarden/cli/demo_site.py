@@ -14,6 +14,7 @@ from tagwarden.cli import migrate
 from tagwarden.connections import connect, handshakes, setup
 from tagwarden.connections.models import Connection
 from tagwarden.core import clock
+from tagwarden.core.mapping import mapped
 from tagwarden.journal.models import Release
 from tagwarden.members import enrol
 from tagwarden.members.models import ContactTag, Source
@@ -76,7 +77,7 @@ def fill(*, public_url: str, crm_url: str) -> Filled:
             enrol.enrol(
                 connection=link.pk,
                 site=site.pk,
-                snapshots=page,
+                snapshots=[mapped(snapshot, link.options) for snapshot in page],
                 source=Source.FIRST_READ,
                 ref="",
                 now=clock.now(),

@@ -45,6 +45,11 @@ def make_folder(settings: Env) -> None:
         raise SettingsError(f"The data folder {settings.data} can't be made: {error.strerror}.") from error
 
 
+def restoring(settings: Env) -> Path:
+    """The folder that a restore unpacks into; it is there from the first change to the last."""
+    return settings.data / "restoring"
+
+
 def database_name(settings: Env) -> str:
     """Which database it is, without user and password."""
     if not settings.on_postgresql:

@@ -32,13 +32,16 @@ COMMANDS = {
     "worker": Command("worker", "Run the work only, with webhooks and pages elsewhere.", django=False),
     "demo": Command("demo", "Watch a release of 1,000 contacts, with a pretend CRM.", django=False),
     "sandbox": Command("sandbox", "Run the pretend CRM as a server of its own.", django=False),
-    "site": Command("site", "Add and list sites."),
+    "site": Command("site", "Add, change and list sites."),
     "connection": Command("connection", "Add, list, test and set connections to CRMs."),
     "handshake": Command("handshake", "Make, list, rotate and revoke the secrets of webhooks."),
     "webhook-url": Command("webhook_url", "Print the address to paste into the CRM."),
     "delivery": Command("delivery", "List, show and redeliver the calls that came in."),
     "member": Command("member", "List and show members."),
     "release": Command("release", "List and show batch syncs with their progress."),
+    "backup": Command("backup", "Put all that must survive into one file."),
+    "restore": Command("restore", "Put a backup back.", django=False),
+    "resume": Command("resume", "Let out what is held since a restore."),
     "part": Command("part", "Run one part of a server; serve and web start these.", django=False, hidden=True),
 }
 

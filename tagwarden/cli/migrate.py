@@ -7,15 +7,24 @@ from contextlib import contextmanager
 from django.core.management import call_command
 from django.db import connection
 
+from tagwarden.cli.init import restoring
 from tagwarden.connections import handshakes
 from tagwarden.core.env import env
+from tagwarden.core.errors import SettingsError
 from tagwarden.spool import door
 
 _LOCK = 7_438_120_551  # any number, the same in every version
 
 
 def migrate() -> None:
-    """Migrates under a lock that other machines respect too, and fills this machine's door table."""
+    """Migrates under a lock that other machines respect too, and fills this machine's door table.
+
+    Raises SettingsError while a restore is under way here, or wasn't finished: nothing works on half of its data.
+    """
+    if restoring(env()).exists():
+        raise SettingsError(
+            f"A restore is under way, or was cut off: {restoring(env())}. Run the same `tagwarden restore` again."
+        )
     with _locked():
         call_command("migrate", interactive=False, verbosity=0)
     fill_door()

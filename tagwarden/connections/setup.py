@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from urllib.parse import quote, urlencode, urlsplit
 
 from django.conf import settings
@@ -13,6 +14,7 @@ from tagwarden.connections import connect, handshakes
 from tagwarden.connections.models import Connection
 from tagwarden.core import catalogue, options, reasons, wire
 from tagwarden.core.errors import SettingsError
+from tagwarden.core.outcome import CrmTag
 
 FIRST_HANDSHAKE = "webhooks"
 
@@ -55,12 +57,14 @@ def change(
     """Changes a connection, all or nothing.
 
     `changes`: name, base_url, active, or options of core.options.ConnectionOptions; values as text.
-    `credentials`: new ones in place of the old. Raises SettingsError with a sentence on a bad name or value.
+    `credentials`: new ones in place of the old. Raises SettingsError with a sentence on a bad name or value, and the
+    adapter's errors if the CRM has to be asked for a tag, which is made there if there is none of that name.
     """
+    tags = {name: _tag(connection, text) for name, text in changes.items() if name in options.tag_options()}
     with transaction.atomic():
         row = Connection.objects.select_for_update().get(pk=connection.pk)
         for name, text in changes.items():
-            _set(row, name, text)
+            _set(row, name, tags.get(name, text))
         if credentials is not None:
             row.credentials = settings.KEYS.encrypt(json.dumps(dict(credentials)))
         row.save()
@@ -68,8 +72,18 @@ def change(
     connection.refresh_from_db()
 
 
-def _set(row: Connection, name: str, text: str) -> None:
-    if name == "name":
+def _tag(connection: Connection, name: str) -> CrmTag | None:
+    """The CRM's tag of that name: kept with its id, so that it may be renamed there."""
+    if not name.strip():
+        return None
+    with closing(connect.open_crm(connection)) as crm:
+        return crm.tag(name.strip())
+
+
+def _set(row: Connection, name: str, text: str | CrmTag | None) -> None:
+    if not isinstance(text, str):
+        row.options_json = options.change(options.ConnectionOptions, row.options_json, {name: text})
+    elif name == "name":
         row.name = text.strip()[:120] or row.name
     elif name == "base_url":
         row.base_url = _web_address(text)

@@ -4,7 +4,6 @@ The key file is JSON: `django` (signs cookies and links), `lookup` (HMAC under w
 `encryption` (a list of Fernet keys; the first encrypts, all decrypt, so that keys can be rotated).
 """
 
-import hashlib
 import hmac
 import json
 import os
@@ -27,7 +26,7 @@ class Keys:
 
     def digest(self, secret: str) -> str:
         """What a handshake is looked up by: HMAC-SHA256 in hex."""
-        return hmac.new(self._lookup, secret.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+        return hmac.digest(self._lookup, secret.encode("utf-8", "surrogateescape"), "sha256").hex()
 
     def encrypt(self, plain: str) -> str:
         return self._fernet.encrypt(plain.encode()).decode()
@@ -50,11 +49,16 @@ def make_keys(path: Path) -> bool:
         "lookup": secrets.token_urlsafe(48),
         "encryption": [Fernet.generate_key().decode()],
     }
+    return put_keys(path, json.dumps(content, indent=1).encode())
+
+
+def put_keys(path: Path, content: bytes) -> bool:
+    """Writes a key file, readable by its owner only. True if it was; one that is there stays as it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half_made = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(half_made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file, indent=1)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     try:

@@ -12,6 +12,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from tagwarden.core.errors import SettingsError
+from tagwarden.core.smtp import MailServer, mail_server
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Env:
     data: Path
     keys_file: Path
     database_url: str
-    smtp_url: str
+    smtp_url: MailServer | None
     trusted_proxies: tuple[str, ...]
     retry_scale: float
     log_level: str
@@ -58,7 +59,7 @@ _KNOWN: dict[str, tuple[str, Callable[[str], object]]] = {
     "TAGWARDEN_DATA": ("./var", lambda text: Path(text).absolute()),
     "TAGWARDEN_KEYS_FILE": ("", lambda text: Path(text).absolute() if text else None),
     "DATABASE_URL": ("", _database),
-    "TAGWARDEN_SMTP_URL": ("", str),
+    "TAGWARDEN_SMTP_URL": ("", mail_server),
     "TAGWARDEN_TRUSTED_PROXIES": ("", _networks),
     "TAGWARDEN_RETRY_SCALE": ("1", _scale),
     "TAGWARDEN_LOG_LEVEL": ("INFO", _level),

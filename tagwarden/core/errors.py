@@ -6,6 +6,7 @@ Adapters translate at their edge; nobody above looks at a status code.
     ├── Retryable       try again, later
     ├── Permanent       trying again cannot help
     ├── NeedsSetting    somebody must change a setting first
+    ├── Uncertain       it may have happened; only a person may have it tried again
     └── SettingsError   the process cannot start with this environment
 """
 
@@ -42,6 +43,10 @@ class Permanent(TagwardenError):
 
 class NeedsSetting(TagwardenError):
     """Trying again helps only after somebody has changed a setting, here or in the CRM."""
+
+
+class Uncertain(TagwardenError):
+    """It may have happened, and to do it twice would be wrong: only a person may have it tried again."""
 
 
 class SettingsError(Exception):

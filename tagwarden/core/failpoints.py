@@ -11,7 +11,12 @@ import signal
 COMMIT_AND_ANSWER = "between-commit-and-answer"
 COPY_AND_COMMIT = "between-intake-copy-and-its-commit"
 NETWORK_AND_TRANSACTION = "between-network-step-and-transaction"
+SENT_AND_RESULT = "between-sent-and-result"
+RESULT_AND_TRANSACTION = "between-result-and-its-transaction"
 AFTER_TRANSACTION = "just-after-the-transaction"
+UNPACKED = "restore-has-unpacked"
+SPOOL_BACK = "restore-has-put-the-spool-back"
+DATABASE_BACK = "restore-has-put-the-database-back"
 
 _name, _probability, _file = [*os.environ.get("TAGWARDEN_FAILPOINT", "").split(":", 2), "", ""][:3]
 

@@ -37,7 +37,8 @@ class Snapshot:
 
     `tags` is None where the answer carried no tag list: missing is not empty.
     `started` is the moment at which the read began, in UTC; `seen_until` is the one up to which it shows everything,
-    earlier than that where the read may lag.
+    earlier than that where the read may lag. `password` is what the field mapped as password holds: it is used at
+    once and kept nowhere.
     """
 
     contact: str
@@ -48,6 +49,7 @@ class Snapshot:
     last_name: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
     tags: frozenset[CrmTag] | None = None
+    password: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

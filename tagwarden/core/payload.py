@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import HTTP
-from urllib.parse import parse_qsl
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import unquote_plus
 
 LARGEST_UNPACKED = 256 * 1024
 DEEPEST_JSON = 64
@@ -31,8 +33,7 @@ ID_PATHS = (
 _JSON_NAMES = {"contactid": "contactId", "contact0id": "Contact0Id"}
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A contact id as it came, untrimmed, and in plain words where it stood."""
 
     value: str
@@ -65,6 +66,8 @@ def clean(text: str) -> str:
 
 def shown(value: str) -> str:
     """A foreign value fit to stand in a sentence: one line, at most 80 characters."""
+    if len(value) <= 80 and value.isprintable() and value == " ".join(value.split()):
+        return value
     line = " ".join("".join(c if c.isprintable() else " " for c in clean(value[:200])).split())
     return line if len(line) <= 80 else line[:79] + "…"
 
@@ -104,6 +107,18 @@ def _unpack(body: bytes) -> bytes | str:
     return plain if unpacker.eof else "its gzip stream is cut off"
 
 
+def form_pairs(text: str) -> list[tuple[str, str]]:
+    """Names and values of a form or a query string, decoded, in order: what urllib's parse_qsl says, much quicker
+    where nothing is escaped.
+    """
+    pieces = [piece.partition("=") for piece in text.split("&") if piece]
+    return [(_unescaped(name), _unescaped(value)) for name, _, value in pieces]
+
+
+def _unescaped(text: str) -> str:
+    return unquote_plus(text, errors="replace") if "%" in text or "+" in text else text
+
+
 def _decode(body: bytes) -> str:
     if body[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return body.decode("utf-16", "replace")
@@ -130,6 +145,7 @@ def _text(text: str) -> Body:
 # Forms.
 
 
+@lru_cache(maxsize=1_024)
 def _path(name: str) -> str:
     return name.strip("\ufeff \t\r\n").lower().replace("]", "").replace("[", ".")
 
@@ -138,10 +154,9 @@ def _form(inner: str, whole: str) -> Body:
     """A form, or a body that is only an id (which a form parser would take for a name without a value)."""
     if "=" not in inner and "&" not in inner:
         return Body(contacts=(Found(_unquoted(whole), "the body"),)) if inner else Body()
-    try:
-        pairs = parse_qsl(inner, keep_blank_values=True, errors="replace", max_num_fields=MOST_FIELDS)
-    except ValueError:
+    if inner.count("&") >= MOST_FIELDS:
         return Body(unreadable=f"it has more than {MOST_FIELDS:,} fields")
+    pairs = form_pairs(inner)
     fields = _first_filled(pairs)
     contacts = _in_fields(fields, "the form")
     if not contacts and len(pairs) == 1 and not pairs[0][1]:

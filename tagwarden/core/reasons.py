@@ -116,6 +116,18 @@ REASONS: dict[str, Reason] = {
         "{crm} has no contact {contact}.",
         "Look whether the contact was deleted or merged in {crm}. Nothing was taken away here.",
     ),
+    "contact-not-yet-there": Reason(
+        "{crm} has no contact {contact} yet.",
+        "It may have been made a moment ago. We look again for ten minutes.",
+    ),
+    "password-erased": Reason(
+        "The password could not be handed to the CRM for seven days, so it was erased.",
+        "Run the call again as new: it makes a new password.",
+    ),
+    "password-handed-over": Reason(
+        "The CRM has the member's newest password already, by another call.",
+        "There is nothing to do.",
+    ),
     "contact-deleted": Reason(
         "The contact was deleted in {crm}.",
         "Access stays as it is until you decide.",
@@ -177,6 +189,18 @@ REASONS: dict[str, Reason] = {
         "It waits for another step, which was given up.",
         "Redeliver the step before it.",
     ),
+    "restored": Reason(
+        "It is held since the server was restored from a backup.",
+        "Look at what was filled in since then, and press Resume on a staff page, or run `tagwarden resume`.",
+    ),
+    "restored-mail-unknown": Reason(
+        "The server was restored from a backup; this mail may have left before.",
+        "It isn't sent by itself. Redeliver it if it never arrived.",
+    ),
+    "restored-charge-unknown": Reason(
+        "The server was restored from a backup; this charge may have been made before.",
+        "Look for it at the payment provider, and redeliver it only if it isn't there.",
+    ),
     "worker-died": Reason(
         "The server stopped three times while this job was in hand.",
         "Redeliver it once. If it happens again, report it with this delivery's number.",
@@ -184,6 +208,38 @@ REASONS: dict[str, Reason] = {
     "internal-error": Reason(
         "Tagwarden made a mistake here ({error}).",
         "We try again by ourselves. If it stays, report it with this delivery's number.",
+    ),
+    "no-smtp": Reason(
+        "There is no mail server yet, so the mail is kept here.",
+        "Set TAGWARDEN_SMTP_URL and start the server again; then the mail goes out by itself.",
+    ),
+    "mail-from-missing": Reason(
+        "This site has no address that its mails come from.",
+        "Set it with: tagwarden site set SITE --mail-from ADDRESS. Then redeliver.",
+    ),
+    "mail-address-unusable": Reason(
+        "No mail can be sent to “{to}”.",
+        "Mend the address where it came from; a mail that is made afterwards takes the new one.",
+    ),
+    "mail-server-unreachable": Reason(
+        "The mail server {server} can't be used: {why}.",
+        "We try again by ourselves. If this goes on, look at TAGWARDEN_SMTP_URL and at the mail server.",
+    ),
+    "mail-server-busy": Reason(
+        "The mail server {server} asked us to come again later: {why}",
+        "We try again by ourselves.",
+    ),
+    "mail-login-refused": Reason(
+        "The mail server {server} refused our log-in: {why}",
+        "Mend user and password in TAGWARDEN_SMTP_URL, start the server again, then redeliver.",
+    ),
+    "mail-refused": Reason(
+        "The mail server {server} refused the mail: {why}",
+        "Look at the mail's address and at the site's sender. If the cause is gone, redeliver.",
+    ),
+    "mail-unknown": Reason(
+        "The mail may have left: its sending was cut off before the mail server's answer came.",
+        "Ask whether it came. To redeliver sends it again.",
     ),
     "connection-off": Reason(
         "The connection this call belongs to is switched off.",

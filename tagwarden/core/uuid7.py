@@ -15,7 +15,6 @@ def uuid7() -> str:
         # 48 bits of milliseconds, 12 of their fraction; made to grow even if the clock stands or goes back.
         now = time.time_ns()
         _last = stamp = max((now // 1_000_000) << 12 | (now % 1_000_000) * 4096 // 1_000_000, _last + 1)
-    random = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
-    number = (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0x2 << 62 | random
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    moment, random = f"{stamp:015x}", os.urandom(8).hex()
+    variant = "89ab"[int(random[0], 16) & 3]
+    return f"{moment[:8]}-{moment[8:12]}-7{moment[12:]}-{variant}{random[1:4]}-{random[4:]}"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import parse_qsl
+from typing import NamedTuple
 
 from tagwarden.core import payload
 from tagwarden.core.payload import Body, Found
@@ -44,8 +44,7 @@ class Finding:
     status: int
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What a call asks for. All texts are clean: no NUL, no broken Unicode, so any database takes them.
 
     `word`: the wire word without `aal_`, "" if it was not understood; `spelled`: the name as it came.
@@ -66,7 +65,7 @@ class Call:
 @lru_cache(maxsize=256)
 def query_pairs(query: str) -> tuple[tuple[str, str], ...]:
     """Names and values of a query string, decoded, in order. Calls of one automation share one query."""
-    return tuple(parse_qsl(query, keep_blank_values=True, errors="replace"))
+    return tuple(payload.form_pairs(query))
 
 
 def is_word(name: str) -> bool:
@@ -90,12 +89,11 @@ def understand(
     like at this CRM. `word`: a command chosen by staff, in place of the one in the query. Never raises.
     """
     pairs = query_pairs(query)
-    came, known, word_finding = ("", word, None) if word in words else _word(pairs, words)
+    came, known, word_finding = ("", word, None) if word in words else _word(query, words)
     content = payload.read(body, headers)
     found = _filled(content.contacts) or _filled(in_query := _in_query(pairs)) or content.contacts or in_query
     contacts, contact_finding = _contacts(found, content, id_pattern)
     params, param_finding = _params(words.get(known, {}), pairs, content)
-    findings = (_unpacking(content), word_finding, contact_finding, param_finding)
     first = found[0] if found else None
     return Call(
         word=known,
@@ -105,7 +103,7 @@ def understand(
         dropped=_dropped(first.value) if first else "",
         params=params,
         request_id=_request_id(pairs, headers),
-        finding=next((finding for finding in findings if finding), None),
+        finding=_unpacking(content) or word_finding or contact_finding or param_finding,
     )
 
 
@@ -118,19 +116,20 @@ def _unpacking(content: Body) -> Finding | None:
 # The word.
 
 
-def _names(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+@lru_cache(maxsize=256)
+def _names(query: str) -> Mapping[str, str]:
     """The commands' names in a query: in lower case → as they came."""
-    return {name.strip().lower(): payload.shown(name) for name, _ in pairs if is_word(name)}
+    return {name.strip().lower(): payload.shown(name) for name, _ in query_pairs(query) if is_word(name)}
 
 
 def spelled(query: str) -> str:
     """The command's name in that query as it came; several are parted by commas."""
-    return ", ".join(list(_names(query_pairs(query)).values())[:5])
+    return ", ".join(list(_names(query).values())[:5])
 
 
-def _word(pairs: Iterable[tuple[str, str]], words: Words) -> tuple[str, str, Finding | None]:
+def _word(query: str, words: Words) -> tuple[str, str, Finding | None]:
     """The name as it came, the word if there is such a command, else a finding."""
-    names = _names(pairs)
+    names = _names(query)
     came = ", ".join(list(names.values())[:5])
     if not names:
         return "", "", Finding("operation-missing", {}, 400)
@@ -179,9 +178,16 @@ def _in_query(pairs: Iterable[tuple[str, str]]) -> tuple[Found, ...]:
 
 def _dropped(value: str) -> str:
     trimmed = value.strip(_AROUND)
+    if trimmed == value:
+        return ""
     around = value.split(trimmed, 1) if trimmed else []
     kinds = {_ADVICE.get(character, "white space") for part in around for character in part}
     return " and ".join(sorted(kinds))
+
+
+@lru_cache
+def _pattern(id_pattern: str) -> re.Pattern[str]:
+    return re.compile(id_pattern, re.ASCII)
 
 
 def _contacts(found: tuple[Found, ...], content: Body, id_pattern: str) -> tuple[tuple[str, ...], Finding | None]:
@@ -190,7 +196,7 @@ def _contacts(found: tuple[Found, ...], content: Body, id_pattern: str) -> tuple
         return (), Finding("body-unreadable", {"why": content.unreadable}, 400)
     if not found:
         return (), Finding("contact-id-missing", {}, 400)
-    fits = re.compile(id_pattern, re.ASCII).fullmatch
+    fits = _pattern(id_pattern).fullmatch
     good: dict[str, None] = {}
     finding: Finding | None = None
     for hit in found:

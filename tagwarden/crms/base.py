@@ -15,11 +15,12 @@ from typing import Any
 
 import httpx
 
-from tagwarden.core import clock
+from tagwarden.core import clock, mapping
 from tagwarden.core.errors import NeedsSetting, Permanent, Retryable
 from tagwarden.core.outcome import CrmTag, Snapshot
 
 TIMEOUT = httpx.Timeout(10, connect=5)
+FIELDS_KNOWN_FOR = timedelta(minutes=10)
 
 
 @dataclass
@@ -64,6 +65,8 @@ class Crm(ABC):
 
     def __init__(self, *, base_url: str, credentials: Mapping[str, str]) -> None:
         self.http = httpx.Client(base_url=base_url, headers=self.headers(credentials), timeout=TIMEOUT)
+        self._fields: set[str] = set()
+        self._fields_asked = clock.from_ms(0)
 
     def close(self) -> None:
         """Ends its HTTP connections."""
@@ -106,6 +109,20 @@ class Crm(ABC):
     @abstractmethod
     def set_fields(self, contact: str, values: Mapping[str, str]) -> None:
         """Writes fields by their label. Raises NeedsSetting `crm-field-missing`, Permanent `contact-not-found`."""
+
+    @abstractmethod
+    def fields(self) -> set[str]:
+        """The labels of the fields that contacts have there."""
+
+    @abstractmethod
+    def make_field(self, label: str) -> None:
+        """Makes a text field of that label; one that is there stays as it is."""
+
+    def has_field(self, label: str) -> bool:
+        """Whether contacts have a field of that label. The CRM is asked now and then."""
+        if clock.now() - self._fields_asked > FIELDS_KNOWN_FOR:
+            self._fields, self._fields_asked = self.fields(), clock.now()
+        return mapping.has(self._fields, label)
 
     # --- the road ------------------------------------------------------------------------------------------------
 

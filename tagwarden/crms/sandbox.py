@@ -80,6 +80,13 @@ class Crm(base.Crm):
         except Permanent as error:
             raise self._named(error, contact=contact) from error
 
+    def fields(self) -> set[str]:
+        _, answer = self.ask("GET", "/api/fields", what="Read the list of fields")
+        return {row["label"] for row in answer["fields"]}
+
+    def make_field(self, label: str) -> None:
+        self.ask("POST", "/api/fields", what=f"Make the field {label}", json={"label": label})
+
     def _named(self, error: Permanent, **detail: object) -> Permanent | NeedsSetting:
         """The sandbox's own error words as reason codes."""
         body = error.detail.get("body")

@@ -16,11 +16,12 @@ from typing import Any
 from django.db import transaction
 
 from tagwarden.core import clock
-from tagwarden.journal import sql, store
+from tagwarden.journal import restores, sql, store
 
 LEASE_MS = 60_000
 CRASHES_ALLOWED = 3
 HOLDS_UNTIL_TRY = 3  # a job that waits for a retry holds its contact's later ones up to its third retry
+INTERACTIVE_AT_ONCE = 10  # commands that somebody waits for are taken a few at a time, so that none waits for many
 BLOCKED_LOOK_MS = 1_000  # how soon a lane whose due jobs are all held back is looked at again
 
 
@@ -66,7 +67,7 @@ class Ended:
     """How one attempt ended.
 
     `outcome` ends the job; an empty one puts it back to waiting until `due` (ms), and `result` says why:
-    retry, settling or given-back. `children` are added in the same transaction.
+    retry, settling, given-back or held (until store.release_held). `children` are added in the same transaction.
     """
 
     job: Job
@@ -144,12 +145,14 @@ def give_back(lane: Lane, *, looked: int = 0) -> bool:
 
 def close_unspent(lane: Lane, *, but: Sequence[Job] = ()) -> None:
     """Gives back what is in hand under our token, `but` for these jobs, as if it had not begun."""
-    d = sql.dialect()
-    sql.run(
-        "update journal_attempt set ended = %s, result = 'given-back' "
-        f"where token = %s and ended is null and not ({d.among('job')})",
-        (clock.now_ms(), lane.token, d.values(job.id for job in but)),
-    )
+    d, kept = sql.dialect(), [job.id for job in but]
+    with transaction.atomic():
+        _end_uncertain(lane.token, but=kept)
+        sql.run(
+            "update journal_attempt set ended = %s, result = 'given-back' "
+            f"where token = %s and ended is null and not ({d.among('job')})",
+            (clock.now_ms(), lane.token, d.values(kept)),
+        )
 
 
 def take_over_all(worker: str = "") -> int:
@@ -194,6 +197,7 @@ def _first_due(lane: int) -> int | None:
 
 def _close_crashed(token: str) -> None:
     """Attempts left open under a dead lease are crashes: they spend no try, but the third one ends the job."""
+    _end_uncertain(token)
     d, now = sql.dialect(), clock.now_ms()
     left = [job for (job,) in sql.rows("select job from journal_attempt where token = %s and ended is null", (token,))]
     if not left:
@@ -216,6 +220,31 @@ def _close_crashed(token: str) -> None:
         store.restand(left)
 
 
+def _end_uncertain(token: str, *, but: Sequence[int] = ()) -> None:
+    """Mails sent under this token, without a result (`but` for these jobs), may have left: they end *unknown*."""
+    d, now = sql.dialect(), clock.now_ms()
+    left = sql.rows(
+        "select j.id, j.key from journal_attempt a join journal_job j on j.id = a.job "
+        f"where a.token = %s and a.ended is null and a.sent and j.command = 'mail' and not ({d.among('j.id')})",
+        (token, d.values(but)),
+    )
+    if not left:
+        return
+    jobs = d.values(job for job, _ in left)
+    sql.run(
+        "update journal_attempt set ended = %s, result = 'unknown', reason = 'mail-unknown' "
+        f"where {d.among('job')} and ended is null",
+        (now, jobs),
+    )
+    sql.run(
+        "update journal_job set state = 'finished', outcome = 'unknown', reason = 'mail-unknown', finished = %s, "
+        f"tries = tries + 1 where {d.among('id')}",
+        (now, jobs),
+    )
+    _hold_siblings([key for _, key in left])
+    store.restand([job for job, _ in left])
+
+
 def own_tag_writes(lane: Lane, contacts: Sequence[str], since: int) -> list[tuple[str, str, str, str]]:
     """(contact, command, tag's id, its name) of tag effects that wait or were done since that moment (ms), in order."""
     d = sql.dialect()
@@ -235,13 +264,15 @@ _COLUMNS = (
     "j.id, j.key, j.delivery, j.root, j.site, j.connection, j.contact, j.stream, j.command, j.params, j.source, "
     "j.account, j.received, j.priority, j.tries, j.crashes, j.release"
 )
-# Commands and effects keep the order of their contact, refreshes take no part; a step waits for its sibling.
+# Commands and effects keep the order of their contact, and one in hand is never overtaken; refreshes take no part. A
+# step waits for its sibling.
 _TAKEABLE = (
     "j.lane = %s and j.state = 'waiting' and j.priority = %s and j.due <= %s "
     # “offset 0” keeps PostgreSQL from joining all open attempts when its statistics are old: a look-up a row is right.
     "and not exists (select 1 from journal_attempt a where a.job = j.id and a.ended is null limit 1 offset 0) "
     "and (j.stream = 'refresh' or j.contact = '' or not exists (select 1 from journal_job e where e.lane = j.lane "
-    "and e.state = 'waiting' and e.contact = j.contact and e.stream = j.stream and e.tries <= %s "
+    "and e.state = 'waiting' and e.contact = j.contact and e.stream = j.stream "
+    "and (e.tries <= %s or exists (select 1 from journal_attempt a where a.job = e.id and a.ended is null)) "
     "and (e.turn < j.turn or (e.turn = j.turn and e.id < j.id)))) "
     "and (j.after is null or exists (select 1 from journal_job s where s.key = j.after and s.outcome = 'done')) "
 )
@@ -255,6 +286,7 @@ def take(lane: Lane, worker: str, *, size: int, busy: Iterable[str] = (), intera
     """
     with transaction.atomic():
         _hold(lane)
+        restores.hold(lane.id, lane.site)
         jobs = _most_urgent(lane, size, sorted(busy), interactive_only)
         _open_attempts(jobs, lane, worker)
     return jobs
@@ -274,6 +306,8 @@ def _most_urgent(lane: Lane, size: int, busy: list[str], interactive_only: bool)
         first = chosen[0] if chosen else None
         if first and first.crashes:
             return _with_their_refreshes(lane, [first])
+        if first and first.stream == "command" and first.priority == store.INTERACTIVE:
+            size = min(size, INTERACTIVE_AT_ONCE)
         chosen = _contacts_at_most(size, [job for job in chosen if first and _goes_with(first, job)])
         if len(chosen) >= size or (first and first.stream != "refresh"):
             break
@@ -386,6 +420,7 @@ def finish(results: Sequence[Ended]) -> None:
         where="t.ended is null",
     )
     ended, open_again = [r for r in results if r.outcome], [r for r in results if not r.outcome]
+    held = [r.job.id for r in open_again if r.result == "held"]
     _end_jobs(ended, now)
     _wait_again(open_again)
     children = [child for result in results for child in result.children]
@@ -394,8 +429,8 @@ def finish(results: Sequence[Ended]) -> None:
     in_families = [r.job.id for r in ended if r.job.root is not None or r.children]
     alone = [r for r in ended if r.job.root is None and not r.children]
     _count_ended(alone)
-    if in_families:
-        store.restand(in_families)
+    if in_families or held:
+        store.restand([*in_families, *held])
 
 
 def _end_jobs(ended: list[Ended], now: int) -> None:
@@ -424,22 +459,37 @@ def _tries(result: Ended) -> int:
 def _wait_again(results: list[Ended]) -> None:
     sql.update(
         "journal_job",
-        {"id": "bigint", "reason": "text", "detail": "text", "tries": "int", "due": "bigint"},
-        [(r.job.id, r.reason, store.as_json(r.detail), _tries(r), r.due) for r in results],
+        {"id": "bigint", "state": "text", "reason": "text", "detail": "text", "tries": "int", "due": "bigint"},
+        [(r.job.id, _open_state(r), r.reason, store.as_json(r.detail), _tries(r), r.due) for r in results],
     )
 
 
+def _open_state(result: Ended) -> str:
+    return "held" if result.result == "held" else "waiting"
+
+
 def _wake_siblings(ended: list[Ended]) -> None:
-    """A step that waits for one that ended: goes on if that is done, else is held until somebody mends it."""
+    """A step that waits for one that ended: goes on if that is done, has nothing to do either if that had nothing to
+    do, and else is held until somebody mends it.
+    """
     in_families = [r for r in ended if r.job.root is not None]
     if not in_families:
         return
     d = sql.dialect()
     done = d.values(r.job.key for r in in_families if r.outcome == "done")
     sql.run(
-        f"update journal_job set state = 'waiting', reason = '' where {d.among('after')} and state = 'held'", (done,)
+        f"update journal_job set state = 'waiting', reason = '' where {d.among('after')} and state = 'held' "
+        "and reason = 'sibling-not-done'",
+        (done,),
     )
-    _hold_siblings([r.job.key for r in in_families if r.outcome != "done"])
+    for reason in {r.reason for r in in_families if r.outcome == "no-op"}:
+        idle = d.values(r.job.key for r in in_families if r.outcome == "no-op" and r.reason == reason)
+        sql.run(
+            "update journal_job set state = 'finished', outcome = 'no-op', standing = 'no-op', reason = %s, "
+            f"finished = %s where {d.among('after')} and state <> 'finished'",
+            (reason, clock.now_ms(), idle),
+        )
+    _hold_siblings([r.job.key for r in in_families if r.outcome not in {"done", "no-op"}])
 
 
 def _hold_siblings(given_up: Sequence[str]) -> None:

@@ -120,6 +120,7 @@ class Job(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["lane", "priority", "due"], condition=Q(state="waiting"), name="job_due"),
             models.Index(fields=["lane", "contact"], condition=Q(state="waiting"), name="job_waiting_contact"),
+            models.Index(fields=["site", "command"], condition=Q(state="held"), name="job_held"),
             models.Index(fields=["delivery"], name="job_delivery"),
             models.Index(fields=["root"], condition=Q(root__isnull=False), name="job_root"),
             models.Index(fields=["release", "standing"], condition=Q(release__isnull=False), name="job_release"),
@@ -135,6 +136,8 @@ class Job(models.Model):
                 condition=Q(outcome__in=["failed", "refused", "unknown"]),
                 name="job_reason",
             ),
+            models.Index(fields=["reason"], condition=Q(state="held"), name="job_held_reason"),
+            models.Index(fields=["finished"], condition=Q(outcome="failed"), name="job_failed"),
         ]
 
 
@@ -208,6 +211,16 @@ class SpoolPosition(models.Model):
     segment = models.CharField(max_length=40)
     line = models.BigIntegerField()
     moved = Instant()
+
+
+class Restore(models.Model):
+    """When a site's data came out of a backup. Its effects are held until somebody resumed."""
+
+    site = models.BigIntegerField(primary_key=True)
+    moment = Instant()
+    resumed = Instant(null=True)
+
+    objects = OfSite.as_manager()
 
 
 class Stranger(models.Model):

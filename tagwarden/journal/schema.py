@@ -10,15 +10,20 @@ OURS = {"accounts", "connections", "members", "journal", "procrastinate"}  # the
 
 
 @cache
-def _of_this_version() -> frozenset[tuple[str, str]]:
-    return frozenset(key for key in MigrationLoader(None).disk_migrations if key[0] in OURS)
+def of_this_version() -> frozenset[str]:
+    """The migrations of our own apps that this version brings, as "app.name"."""
+    return frozenset(f"{app}.{name}" for app, name in MigrationLoader(None).disk_migrations if app in OURS)
 
 
 def fits() -> bool:
     """Whether the database can be reached and has exactly this version's migrations of our own apps."""
     try:
-        applied = MigrationRecorder(connection).applied_migrations()
+        return applied() == of_this_version()
     except DatabaseError:
         connection.close()
         return False
-    return {key for key in applied if key[0] in OURS} == _of_this_version()
+
+
+def applied() -> set[str]:
+    """The migrations of our own apps that the database has, as "app.name". Raises DatabaseError."""
+    return {f"{app}.{name}" for app, name in MigrationRecorder(connection).applied_migrations() if app in OURS}

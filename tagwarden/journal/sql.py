@@ -1,5 +1,6 @@
 """Statements on the cursor of Django's own connection, so that rules (ORM) and journal (SQL) commit together."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection
@@ -28,7 +29,7 @@ def rows(sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return list(opened.fetchall())
 
 
-def insert(table: str, columns: tuple[str, ...], values: list[tuple[Any, ...]]) -> None:
+def insert(table: str, columns: tuple[str, ...], values: Sequence[tuple[Any, ...]]) -> None:
     """Many rows; those whose unique key is there already are passed over."""
     # COPY goes past Django's cursor, so its errors are turned into Django's here: a cut connection must count as AWAY.
     with connection.cursor() as opened, connection.wrap_database_errors:

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 
@@ -23,10 +23,11 @@ PRIORITIES = (INTERACTIVE, URGENT, EFFECT, BULK)
 RELEASE_OPEN_AT_MOST_MS = 60 * 60 * 1000
 STRANGERS_KEPT = 200
 HOUR_MS = 3_600_000
+# Effects that can't be taken back, with the reason they end with if what asked for them came before a restore.
+MAY_HAVE_LEFT = {"mail": "restored-mail-unknown", "charge": "restored-charge-unknown"}
 
 
-@dataclass(frozen=True, slots=True)
-class NewDelivery:
+class NewDelivery(NamedTuple):
     """One HTTP call as it came; `received` in ms. The fields are those of models.Delivery."""
 
     id: str
@@ -78,8 +79,7 @@ class NewJob:
     release_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NewStranger:
+class NewStranger(NamedTuple):
     """A call whose secret nobody knows; `received` in ms."""
 
     site: int
@@ -90,8 +90,6 @@ class NewStranger:
     host: str
 
 
-DELIVERY_COLUMNS = tuple(NewDelivery.__dataclass_fields__)
-STRANGER_COLUMNS = tuple(NewStranger.__dataclass_fields__)
 JOB_COLUMNS = (
     *(
         "key",
@@ -113,6 +111,8 @@ JOB_COLUMNS = (
 
 def as_json(value: object) -> str:
     """The form in which params, details and calls are kept: short, keys in order."""
+    if value == {}:
+        return "{}"  # by far the most
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=str)
 
 
@@ -130,8 +130,7 @@ def record(
 ) -> None:
     """Copies one batch of the spool, with its position, in the caller's transaction."""
     add(jobs)
-    columns = DELIVERY_COLUMNS
-    sql.insert("journal_delivery", columns, [tuple(getattr(d, c) for c in columns) for d in deliveries])
+    sql.insert("journal_delivery", NewDelivery._fields, deliveries)
     _keep_strangers(strangers)
     sql.run(
         "insert into journal_spoolposition (spool, segment, line, moved) values (%s, %s, %s, %s) "
@@ -151,10 +150,11 @@ def add(jobs: Sequence[NewJob]) -> None:
     jobs = _unknown(jobs)
     if not jobs:
         return
+    jobs = _doubted(jobs)
     lanes = _lanes({(job.site, job.connection) for job in jobs})
     jobs = _join_releases(jobs)
     sql.insert("journal_job", JOB_COLUMNS, [_job_row(job, lanes[job.site, job.connection]) for job in jobs])
-    _lower_next_due((lanes[job.site, job.connection], job.due or job.received) for job in jobs if not job.outcome)
+    lower_next_due((lanes[job.site, job.connection], job.due or job.received) for job in jobs if not job.outcome)
     count(Counter(_counted(job) for job in jobs if job.root is None))
 
 
@@ -162,6 +162,24 @@ def _unknown(jobs: Sequence[NewJob]) -> list[NewJob]:
     among, keys = sql.dialect().among("key"), sql.dialect().values(job.key for job in jobs)
     known = {key for (key,) in sql.rows(f"select key from journal_job where {among}", (keys,))} if jobs else set()
     return [job for job in jobs if job.key not in known]
+
+
+def _doubted(jobs: list[NewJob]) -> list[NewJob]:
+    """After a restore: a mail or charge asked for by what came before it may have left, so it ends as unknown."""
+    roots = [job.root for job in jobs if job.command in MAY_HAVE_LEFT and job.stream == "effect" and job.root]
+    if not roots:
+        return jobs
+    before = (
+        "select j.id from journal_job j join journal_restore r on r.site = j.site and j.received < r.moment "
+        f"where {sql.dialect().among('j.id')}"
+    )
+    doubted = {root for (root,) in sql.rows(before, (sql.dialect().values(roots),))}
+    return [
+        replace(job, outcome="unknown", reason=MAY_HAVE_LEFT[job.command])
+        if job.root in doubted and job.command in MAY_HAVE_LEFT
+        else job
+        for job in jobs
+    ]
 
 
 def _job_row(job: NewJob, lane: int) -> tuple[Any, ...]:
@@ -193,7 +211,8 @@ def _lanes(pairs: set[tuple[int, int]]) -> dict[tuple[int, int], int]:
     return {(site, connection): lane for site, connection, lane in sql.rows(query, (sites,))}
 
 
-def _lower_next_due(dues: Iterable[tuple[int, int]]) -> None:
+def lower_next_due(dues: Iterable[tuple[int, int]]) -> None:
+    """(lane, moment in ms): the lane has work from then on. Before the jobs themselves are touched."""
     earliest: dict[int, int] = {}
     for lane, due in dues:
         earliest[lane] = min(due, earliest.get(lane, due))
@@ -231,8 +250,7 @@ def count(changes: Mapping[tuple[int, int, int, str, str], int]) -> None:
 def _keep_strangers(strangers: Sequence[NewStranger]) -> None:
     if not strangers:
         return
-    columns = STRANGER_COLUMNS
-    sql.insert("journal_stranger", columns, [tuple(getattr(s, c) for c in columns) for s in strangers])
+    sql.insert("journal_stranger", NewStranger._fields, strangers)
     for site in sorted({stranger.site for stranger in strangers}):
         sql.run(
             "delete from journal_stranger where site = %s and id not in "
@@ -315,7 +333,7 @@ def redeliver(job_ids: Sequence[int], *, account: int | None, word: str = "") ->
         if not ids:
             return 0
         lanes = sql.rows(f"select distinct lane from journal_job where {d.among('id')}", (d.values(ids),))
-        _lower_next_due((lane, now) for (lane,) in lanes)
+        lower_next_due((lane, now) for (lane,) in lanes)
         sql.run(
             "update journal_job set state = 'waiting', outcome = '', reason = '', detail = '{}', finished = null, "
             "params = case when command = '' then %s else params end, account = coalesce(%s, account), "
@@ -323,6 +341,25 @@ def redeliver(job_ids: Sequence[int], *, account: int | None, word: str = "") ->
             (as_json({"word": word}), account, now, now, INTERACTIVE, d.values(ids)),
         )
         restand(ids)
+    return len(ids)
+
+
+def release_held(reason: str, *, at_most: int = 1_000) -> int:
+    """What was held for this reason goes on: the oldest so many, in the order they came. Returns how many."""
+    d, now = sql.dialect(), clock.now_ms()
+    with transaction.atomic():
+        held = sql.rows(
+            "select id, lane from journal_job where state = 'held' and reason = %s order by id limit %s",
+            (reason, at_most),
+        )
+        lower_next_due((lane, now) for _, lane in held)
+        ids = [job for job, _ in held]
+        sql.run(
+            f"update journal_job set state = 'waiting', reason = '', due = %s where {d.among('id')} and state = 'held'",
+            (now, d.values(ids)),
+        )
+        if ids:
+            restand(ids)
     return len(ids)
 
 

@@ -56,6 +56,16 @@ def enrol(
     return Enrolled(tuple(contact for contact, _ in linked), tuple(conflicts), no_email)
 
 
+def one(*, connection: int, site: int, snapshot: Snapshot, source: str, ref: str, now: datetime) -> sync.Change:
+    """As enrol, for one contact; the reason why it could not be is `email-conflict` or `email-missing`."""
+    result = enrol(connection=connection, site=site, snapshots=[snapshot], source=source, ref=ref, now=now)
+    if result.conflicts:
+        return sync.Change(reason="email-conflict", detail={"email": snapshot.email})
+    if result.no_email:
+        return sync.Change(reason="email-missing")
+    return sync.Change(gained=tuple(sorted(tag.name for tag in snapshot.tags or ())))
+
+
 def _without_member(connection: int, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
     known = sync.known_contacts(connection=connection, contacts=[s.contact for s in snapshots])
     return [s for s in snapshots if s.contact not in known]

@@ -1,5 +1,6 @@
 """Members, the CRM contacts they are, and the tags these hold."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.db import models
@@ -24,6 +25,25 @@ class Member(models.Model):
 
     def __str__(self) -> str:
         return str(self.account)
+
+    @classmethod
+    def of_contacts(cls, connection: int, contacts: Iterable[str]) -> "dict[str, Member]":
+        """Contact id → its member, with account and the password that we made."""
+        rows = Contact.objects.filter(connection=connection, external_id__in=list(contacts), member__isnull=False)
+        found = rows.select_related("member__account", "member__made_password")
+        return {contact.external_id: contact.member for contact in found if contact.member}
+
+
+class MadePassword(models.Model):
+    """A password that we made for a member and hand over to the CRM. `sealed` is empty once that is done or given up.
+
+    Whether the member has signed in with it says the account's `last_login`.
+    """
+
+    member = models.OneToOneField(Member, primary_key=True, on_delete=models.CASCADE, related_name="made_password")
+    made = models.DateTimeField()
+    sealed = models.TextField(blank=True)
+    reached = models.DateTimeField(null=True)  # when the CRM confirmed it
 
 
 class Contact(models.Model):

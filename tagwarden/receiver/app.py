@@ -15,8 +15,8 @@ from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[att
 from tagwarden.core import payload, reasons, wire
 from tagwarden.core.proxy import Proxies
 from tagwarden.core.uuid7 import uuid7
-from tagwarden.receiver.body import SenderLeft, read_body
-from tagwarden.receiver.request import Request, addressed
+from tagwarden.receiver.body import BodyReader, SenderLeft
+from tagwarden.receiver.request import Address, Request, addressed
 from tagwarden.spool.door import DoorTable, Entry
 from tagwarden.spool.group_commit import GroupCommit, NotCommitted
 
@@ -24,6 +24,7 @@ DOOR_EVERY = 0.5  # seconds between two looks at the door table's version
 DOOR_AT_MOST_EVERY = 0.05  # seconds; also with a flood of wrong handshakes
 REFUSED_AFTER = 0.1  # seconds: the same for all 403, so that time tells nothing of why
 STRANGERS_A_SECOND = 10
+MOST_ADDRESSES = 1_000  # remembered; an automation always posts to the same one
 
 _STATUS = {"too-large": 413, "body-stopped": 408}
 _ECHOED = re.compile(r"[\x21-\x7e]{1,200}")
@@ -53,6 +54,7 @@ class Receiver:
         commit: GroupCommit,
         words: wire.Words | None,
         proxies: Proxies,
+        bodies: BodyReader,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         """`words`: the commands and their parameters. None: unknown; then what calls say is not judged."""
@@ -60,7 +62,9 @@ class Receiver:
         self._commit = commit
         self._words = words
         self._proxies = proxies
+        self._bodies = bodies
         self._loop = loop
+        self._addresses: dict[tuple[str, str], Address] = {}  # path and query → live ones, as the door is now
         self._door_read = 0.0
         self._strangers = (0, 0)  # second, how many in it
         self._keep_door_fresh()
@@ -71,19 +75,17 @@ class Receiver:
 
     async def handle(self, scope: Scope, protocol: HTTPProtocol) -> bool:
         """Answers the request if it is a webhook; False, with nothing read of it, if it is not."""
-        is_named, values = addressed(scope.path, scope.query_string)
-        secret, entry = self._known(values)
-        if entry is None and not is_named:
+        address = self._addresses.get((scope.path, scope.query_string)) or self._address(scope)
+        if address is None:
             return False
         if scope.method in ("HEAD", "OPTIONS"):
             protocol.response_empty(204, [("allow", "POST"), ("x-request-id", uuid7())])
             return True
         started = self._loop.time()
-        if entry is None or entry.revoked:
+        if not address.is_live:
             await self._door_as_of(started)
-            secret, entry = self._known(values)
-        request = Request(scope, self._proxies)
-        request.secret, request.entry = secret, entry
+            address = self._address(scope) or address
+        request = Request(scope, address, self._proxies)
         try:
             verdict = await self._receive(request, protocol)
             if verdict.status == 403:
@@ -95,13 +97,14 @@ class Receiver:
 
     async def _receive(self, request: Request, protocol: HTTPProtocol) -> Verdict:
         """Reads the body, keeps the call and says what to answer."""
-        body, problem = await read_body(protocol, request.headers)
-        if request.entry is None:
+        body, problem = await self._bodies.read(protocol, request.headers)
+        entry = request.address.entry
+        if entry is None:
             if not self._may_keep_stranger():
                 return WRONG
-            verdict, word = WRONG, wire.spelled(request.query)
+            verdict, word = WRONG, wire.spelled(request.address.query)
         else:
-            verdict, word = self._judge(request, request.entry, body, problem)
+            verdict, word = self._judge(request, entry, body, problem)
         try:
             await self._commit.append(request.row(body, word, verdict.status, verdict.reason))
         except NotCommitted:
@@ -111,9 +114,9 @@ class Receiver:
     def _judge(self, request: Request, entry: Entry, body: bytes, problem: str) -> tuple[Verdict, str]:
         """The answer to a call with that handshake, and the command's name as it was spelled."""
         if request.is_hook or self._words is None:
-            return self._formal_fault(request, entry, problem) or GOOD, wire.spelled(request.query)
+            return self._formal_fault(request, entry, problem) or GOOD, wire.spelled(request.address.query)
         call = wire.understand(
-            query=request.query,
+            query=request.address.query,
             headers=request.headers,
             body=body,
             words=self._words,
@@ -140,6 +143,17 @@ class Receiver:
             return Verdict(415, "encoding-not-supported", {"encoding": encoding})
         return None
 
+    def _address(self, scope: Scope) -> Address | None:
+        """What that address means now; None if it isn't meant for the receiver. A live one is remembered."""
+        is_named, values = addressed(scope.path, scope.query_string)
+        secret, entry = self._known(values)
+        if entry is None and not is_named:
+            return None
+        address = Address(scope.path, scope.query_string, secret, entry)
+        if address.is_live and len(self._addresses) < MOST_ADDRESSES:
+            self._addresses[address.path, address.query] = address
+        return address
+
     def _known(self, values: list[str]) -> tuple[str, Entry | None]:
         for value in values:
             if entry := self._door.find(value):
@@ -162,7 +176,8 @@ class Receiver:
 
     def _read_door(self) -> None:
         self._door_read = self._loop.time()
-        self._door.refresh()
+        if self._door.refresh() or len(self._addresses) == MOST_ADDRESSES:
+            self._addresses.clear()
 
     def _may_keep_stranger(self) -> bool:
         second, count = self._strangers

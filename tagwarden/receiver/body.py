@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 from granian.rsgi import HTTPProtocol  # type: ignore[attr-defined]  # it has it, unsaid
+
+from tagwarden.core.deadlines import Deadlines
 
 LARGEST = 64 * 1024
 KEPT_OF_TOO_LARGE = 4 * 1024
@@ -15,21 +18,41 @@ class SenderLeft(Exception):
     """The connection ended before the body did."""
 
 
-async def read_body(protocol: HTTPProtocol, headers: Mapping[str, str], largest: int = LARGEST) -> tuple[bytes, str]:
-    """The body and "", or what is kept of it and the reason code of what is wrong with it.
+class BodyReader:
+    """One per process and event loop."""
 
-    Raises SenderLeft, or granian's ProtocolClosed, if the sender left before the end.
-    """
-    declared = headers.get("content-length", "")
-    if not declared and "transfer-encoding" not in headers:
-        return b"", ""
-    try:
-        async with asyncio.timeout(SECONDS):
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._deadlines: Deadlines[asyncio.Task[Any]] = Deadlines(loop, SECONDS, self._stop)
+        self._stopped: set[asyncio.Task[Any]] = set()
+
+    async def read(
+        self, protocol: HTTPProtocol, headers: Mapping[str, str], largest: int = LARGEST
+    ) -> tuple[bytes, str]:
+        """The body and "", or what is kept of it and the reason code of what is wrong with it.
+
+        Raises SenderLeft, or granian's ProtocolClosed, if the sender left before the end.
+        """
+        declared = headers.get("content-length", "")
+        if not declared and "transfer-encoding" not in headers:
+            return b"", ""
+        task = asyncio.current_task()
+        assert task is not None  # the server runs each request as one
+        self._deadlines.start(task)
+        try:
             if declared.isdecimal() and int(declared) <= largest:
                 return await protocol(), ""
             return await _in_pieces(protocol, headers, largest)
-    except TimeoutError:
-        return b"", "body-stopped"
+        except asyncio.CancelledError:
+            if task in self._stopped and not task.uncancel():
+                return b"", "body-stopped"
+            raise
+        finally:
+            self._deadlines.stop(task)
+            self._stopped.discard(task)
+
+    def _stop(self, task: asyncio.Task[Any]) -> None:
+        self._stopped.add(task)
+        task.cancel()
 
 
 async def _in_pieces(protocol: HTTPProtocol, headers: Mapping[str, str], largest: int) -> tuple[bytes, str]:

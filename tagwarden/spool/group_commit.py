@@ -13,6 +13,7 @@ from collections import deque
 from queue import SimpleQueue
 
 from tagwarden.core import failpoints
+from tagwarden.core.deadlines import Deadlines
 from tagwarden.spool.log import Row, SpoolWriter
 
 PATIENCE = 4.0  # seconds: a sender hangs up after 5, and some never send again
@@ -48,6 +49,7 @@ class GroupCommit:
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()
         self._bytes = 0
         self._overflow: deque[_Item] = deque()
+        self._deadlines: Deadlines[asyncio.Future[None]] = Deadlines(loop, PATIENCE, _give_up)
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._thread.start()
 
@@ -59,7 +61,7 @@ class GroupCommit:
     async def append(self, row: Row) -> None:
         """Returns when the row is on disk. Raises NotCommitted after 4 s, or if its batch failed."""
         waiter: asyncio.Future[None] = self._loop.create_future()
-        timer = self._loop.call_later(PATIENCE, _give_up, waiter)
+        self._deadlines.start(waiter)
         item = _Item(row, waiter)
         try:
             if self._overflow or self._bytes + item.size > ROOM:
@@ -68,7 +70,7 @@ class GroupCommit:
                 self._enqueue(item)
             await waiter
         finally:
-            timer.cancel()
+            self._deadlines.stop(waiter)
 
     def stop(self) -> None:
         """Commits what is queued and ends the thread. Call it when no request is in hand any more."""

@@ -11,10 +11,10 @@ import re
 import secrets
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tagwarden.core import clock, locks
 from tagwarden.core.errors import SettingsError
@@ -25,8 +25,7 @@ BUSY_SECONDS = 0.5  # short: the group commit asks again as long as somebody wai
 _NAME = re.compile(r"\d{4}-\d\d-\d\d\.sqlite")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One call as it came, without its secrets.
 
     `id`: the delivery's id, a UUIDv7. `received`: milliseconds since 1970 UTC. `kind`: "call" (an `aal_`
@@ -55,9 +54,9 @@ class Row:
     reason: str
 
 
-_COLUMNS = tuple(field.name for field in fields(Row))
-_INSERT = f"insert into delivery ({', '.join(_COLUMNS)}) values ({', '.join('?' * len(_COLUMNS))})"
-_SELECT = f"select row, {', '.join(_COLUMNS)} from delivery where row > ? order by row limit ?"
+_COLUMNS = ", ".join(Row._fields)
+_INSERT = f"insert into delivery ({_COLUMNS}) values ({', '.join('?' * len(Row._fields))})"
+_SELECT = f"select row, {_COLUMNS} from delivery where row > ? order by row limit ?"
 _COUNT = "select count(*) from delivery where row > ?"
 _CREATE = """
 create table delivery (
@@ -115,7 +114,7 @@ class SpoolWriter:
         db = self._current()
         try:
             db.execute("begin immediate")
-            db.executemany(_INSERT, map(_values, rows))
+            db.executemany(_INSERT, rows)
             db.execute("commit")
         except BaseException:
             self._drop()
@@ -141,10 +140,6 @@ class SpoolWriter:
         if self._db is not None:
             self._db.close()
             self._db = None
-
-
-def _values(row: Row) -> tuple[object, ...]:
-    return tuple(getattr(row, name) for name in _COLUMNS)
 
 
 def _locked(folder: Path, wait: float) -> int:

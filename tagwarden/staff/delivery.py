@@ -19,6 +19,7 @@ from tagwarden.staff.gate import StaffRequest, staff_only
 
 OTHERS = 6  # calls of the same contact beside it
 MOST_ALIKE = 5_000  # redelivered by one click
+STUCK = (*BAD, "held")  # goes on only when somebody mends something
 
 
 @require_safe
@@ -103,6 +104,8 @@ def _heading(job: Job, people: rows.People) -> str:
     if not job.command:
         return f"A call for {who} that wasn’t understood" if who else "A call that wasn’t understood"
     plain = words.plain(job.command)
+    if to := rows.addressee(job):
+        return f"{plain} to {to}"
     return f"{plain}: {who or 'contact ' + job.contact}" if job.contact else plain
 
 
@@ -113,8 +116,8 @@ def _asker(request: StaffRequest, job: Job) -> Account | None:
 
 def _finding(request: StaffRequest, story: Story, crm: str) -> dict[str, Any] | None:
     """The box on top: what happened, what it means, and the steps to mend it."""
-    cause = story.cause
-    if story.job.standing not in BAD or not cause.job.reason:
+    cause, family = story.cause, (story, *story.children)
+    if story.job.standing not in STUCK or not cause.job.reason:
         return None
     not_understood = story.job.command == ""
     alike = 0 if not_understood else _alike(request, cause.job).count()
@@ -127,15 +130,17 @@ def _finding(request: StaffRequest, story: Story, crm: str) -> dict[str, Any] | 
         "alike_words": f"Redeliver {times.number(alike)} calls",
         "not_understood": not_understood,
         "nearest": str(cause.detail.get("nearest", "")).removeprefix("aal_"),
-        "open_steps": sum(s.job.outcome in BAD for s in (story, *story.children)),
+        "open_steps": sum(s.job.outcome in BAD or s.job.state == "held" for s in family),
+        "mails_again": any(s.job.command == "mail" and s.job.outcome == "unknown" for s in family),
     }
 
 
 def _alike(request: StaffRequest, cause: Job) -> OfSite:
-    """Everything of this site that ended the same way for the same reason."""
-    return Job.objects.for_site(request.site).filter(
-        outcome__in=BAD, outcome=cause.outcome, reason=cause.reason, connection=cause.connection
-    )
+    """Everything of this site that ended, or is held, the same way for the same reason."""
+    alike = Job.objects.for_site(request.site).filter(reason=cause.reason, connection=cause.connection)
+    if cause.state == "held":
+        return alike.filter(state="held")
+    return alike.filter(outcome__in=BAD, outcome=cause.outcome)
 
 
 _ENDS = {
@@ -162,7 +167,7 @@ def _told(one: diagnosis.Try, crm: str) -> dict[str, Any]:
 def _effect(child: Story, crm: str) -> list[dict[str, Any]]:
     """A child job in words: a line for each of its tries, and one if it waits for something."""
     job = child.job
-    what = next((child.params[name] for name in ("name", "field", "tag") if child.params.get(name)), "")
+    what = next((child.params[name] for name in ("name", "field", "tag", "to") if child.params.get(name)), "")
     line = {"title": words.plain(job.command), "what": what}
     lines = [
         {
@@ -187,6 +192,8 @@ def _effect(child: Story, crm: str) -> list[dict[str, Any]]:
                 "after": bool(job.after) and not child.tries,
             }
         )
+    if lines and job.command == "mail":
+        lines[-1]["mail"] = child.params
     return lines
 
 
@@ -194,7 +201,7 @@ def _ending(story: Story, crm: str) -> dict[str, Any]:
     """The last node: the outcome, or what is waited for."""
     job, cause = story.job, story.cause
     sentence = rows.became(job, cause.job, crm, in_hand=story.shown == "in-hand")
-    if job.standing in BAD:  # the reason stands above already
+    if job.standing in STUCK and cause.job.reason:  # the reason stands above already
         sentence = words.safe(job.command, in_child=cause is not story)
     due = cause.job.due if story.shown == "waiting" and cause.job.due > clock.now() else None
     return {"outcome": story.shown, "sentence": sentence, "due": due, "at": story.last}
@@ -242,8 +249,8 @@ def redeliver(request: StaffRequest, job: Job) -> HttpResponse:
 def redeliver_alike(request: StaffRequest, job: Job) -> HttpResponse:
     """All that ended the same way for the same reason."""
     cause = diagnosis.story(_root(request, job)).cause.job
-    found = _alike(request, cause).values_list("pk", "root")[:MOST_ALIKE]
-    n = store.redeliver(sorted({root or pk for pk, root in found}), account=request.user.pk)
+    found = _alike(request, cause).values_list("pk", flat=True)[:MOST_ALIKE]
+    n = store.redeliver(sorted(found), account=request.user.pk)
     return frame.answer(
         request, f"Redelivered {times.number(n)} {'step' if n == 1 else 'steps'}.", back=_page_of(request, job)
     )

@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from tagwarden.core import clock
-from tagwarden.journal.models import Counter, Delivery
+from tagwarden.journal.models import Counter, Delivery, Restore
 from tagwarden.staff.gate import StaffRequest
 
 HOUR_MS = 3_600_000
@@ -57,6 +57,7 @@ def _frame(request: StaffRequest) -> dict[str, Any]:
         "now": clock.now(),
         "needs_a_person": max(0, counters.aggregate(n=Sum("n"))["n"] or 0),
         "last_call": last,
+        "restored": Restore.objects.for_site(request.site).filter(resumed=None).first(),
     }
 
 

@@ -36,7 +36,7 @@ CAME = {
 
 
 def _found(request: StaffRequest, login: str) -> Member:
-    members = Member.objects.for_site(request.site).select_related("account")
+    members = Member.objects.for_site(request.site).select_related("account", "made_password")
     member: Member | None = members.filter(account__login=login).first()
     if member is None:
         raise Http404
@@ -66,9 +66,22 @@ def member(request: StaffRequest, login: str) -> HttpResponse:
         "tags": [sources.of(tag) for tag in tags if tag.until is None],
         "taken_away": [sources.of(tag) for tag in tags if tag.until is not None][:TAKEN_AWAY],
         "jobs": jobs,
+        "password": _password(one),
     }
     waiting = any(job.standing == "waiting" for job in jobs)
     return frame.page(request, "staff/member.html", context, pace=frame.MOVING if waiting else frame.QUIET)
+
+
+def _password(member: Member) -> str:
+    """Whether the member has one, and for one that genpass made, whether the CRM has it."""
+    if not member.account.has_usable_password():
+        return "None yet"
+    made = getattr(member, "made_password", None)
+    if made is None:
+        return "Set"
+    if made.reached:
+        return "Made here; the CRM has it"
+    return "Made here; on its way to the CRM" if made.sealed else "Made here; it never reached the CRM"
 
 
 def _tags(contacts: list[Contact]) -> list[ContactTag]:

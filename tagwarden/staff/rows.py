@@ -81,6 +81,11 @@ def contacts_of(site: Site, pairs: set[tuple[int, str]]) -> dict[tuple[int, str]
     return {(contact.connection_id, contact.external_id): contact for contact in contacts}
 
 
+def addressee(job: Job) -> str:
+    """To whom a mail goes; "" if the job is none."""
+    return str(diagnosis.decoded(job.params).get("to", "")) if job.command == "mail" else ""
+
+
 def became(job: Job, cause: Job, crm: str, *, in_hand: bool = False) -> SafeString | str:
     """What became of a job, in one sentence. `cause`: the job of its family that explains it."""
     detail = diagnosis.decoded(cause.detail)
@@ -90,6 +95,8 @@ def became(job: Job, cause: Job, crm: str, *, in_hand: bool = False) -> SafeStri
         return words.title(cause.reason, detail, crm)
     if job.standing == "waiting":
         return "Waits for its turn." if cause.tries == 0 else "Waits for the next try."
+    if job.standing == "done" and job.command == "mail":
+        return "The mail server took it."
     return changed(detail) if job.standing in {"done", "no-op"} else ""
 
 
@@ -120,7 +127,7 @@ def _of_job(job: Job, people: People, cause: Job, *, in_hand: bool) -> Row:
         outcome="in-hand" if waits and in_hand else job.standing,
         plain=words.plain(job.command),
         wire=job.command or str(diagnosis.decoded(job.detail).get("spelled", "")),
-        who=people.who(job) or ("No name yet" if job.contact else "No contact"),
+        who=people.who(job) or addressee(job) or ("No name yet" if job.contact else "No contact"),
         where=people.where(job),
         sentence=became(job, cause, people.crm(job.connection), in_hand=waits and in_hand),
         received=job.received,

@@ -12,34 +12,27 @@ from tagwarden.accounts import sign_in
 from tagwarden.accounts.models import Account
 from tagwarden.staff.gate import StaffRequest
 
-BACKEND = "tagwarden.accounts.sign_in.EmailOnSite"
 THEMES = ("system", "light", "dark")
 YEAR = 365 * 24 * 3600  # seconds
 
 
-def _enter(request: HttpRequest, account: Account, target: str) -> HttpResponse:
-    auth.login(request, account, backend=BACKEND)
+def _onward(request: HttpRequest, account: Account, target: str) -> HttpResponse:
     fits = url_has_allowed_host_and_scheme(target, allowed_hosts={request.get_host()})
-    return HttpResponseRedirect(target if fits else "/staff/")
+    return HttpResponseRedirect(target if fits else "/staff/" if account.is_staff_member else "/")
 
 
 @never_cache
 @sensitive_post_parameters("password")
 def sign_in_page(request: StaffRequest) -> HttpResponse:
-    """GET shows the form, POST signs in. Ten wrong passwords lock the pair of e-mail and address for 15 minutes."""
-    email, target = request.POST.get("email", "").strip(), request.POST.get("next", request.GET.get("next", ""))
-    context = {"site": request.site, "email": email, "next": target, "title": "Sign in to Tagwarden"}
+    """GET shows the form, POST signs in and leads on, to `next` if that is a page of ours."""
+    target = request.POST.get("next", request.GET.get("next", ""))
+    context = {"site": request.site, "next": target, "title": "Sign in to Tagwarden"}
     if request.method != "POST":
         return render(request, "staff/sign_in.html", context)
-    password = request.POST.get("password", "")
-    account = auth.authenticate(request, email=email, password=password, site=request.site) if email else None
-    if isinstance(account, Account):
-        return _enter(request, account, target)
-    locked = bool(getattr(request, "axes_locked_out", False))
-    request.axes_locked_out = False  # type: ignore[attr-defined]  # set by axes, whose own answer is a bare line
-    return render(
-        request, "staff/sign_in.html", {**context, "wrong": True, "locked": locked}, status=429 if locked else 422
-    )
+    tried = sign_in.by_password(request, site=request.site)
+    if tried.account is None:
+        return render(request, "staff/sign_in.html", context | tried.shown(), status=tried.status)
+    return _onward(request, tried.account, target)
 
 
 @never_cache
@@ -51,7 +44,8 @@ def link_page(request: StaffRequest, token: str) -> HttpResponse:
     account = sign_in.use_link(token, site=request.site)
     if account is None:
         return render(request, "staff/link.html", {**context, "used": True}, status=410)
-    return _enter(request, account, "/staff/")
+    auth.login(request, account, backend=sign_in.BACKEND)
+    return _onward(request, account, "")
 
 
 @require_POST

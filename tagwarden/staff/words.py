@@ -23,6 +23,7 @@ EFFECTS = {
     "tag-add": "Add a tag",
     "tag-remove": "Take a tag away",
     "field-set": "Write a field",
+    "password-write": "Hand the password to the CRM",
     "mail": "Send a mail",
 }
 
@@ -47,6 +48,7 @@ TRIED = {
     "settling": "too early to tell",
     "given-back": "put back when the server was stopped",
     "crash": "the server stopped in the middle",
+    "held": "something must be set up first",
 }
 
 _BOLD = {"field", "tag", "spelled", "nearest", "value", "email", "parameter", "words", "team"}
@@ -79,6 +81,8 @@ def safe(command: str, *, in_child: bool) -> str:
     """What stays right although a call of that command didn't work. `in_child`: a step of it didn't."""
     if not command:
         return "Nothing was done. The call is kept as it came."
+    if command == "mail":
+        return "The mail is kept, and nobody is mailed twice unless you say so."
     if in_child:
         return "What was done before this step stays done, and isn’t done twice."
     if getattr(catalogue.listed("tagwarden.operations").get(command), "REFRESH", False):

@@ -13,6 +13,7 @@ from types import ModuleType
 from django.db import DataError, IntegrityError
 
 from tagwarden.core import clock, failpoints
+from tagwarden.core.env import env
 from tagwarden.core.errors import NeedsSetting, Permanent, Retryable, TagwardenError
 from tagwarden.core.options import ConnectionOptions, SiteOptions
 from tagwarden.core.outcome import CrmTag, Effect, FollowUp, Kind, Outcome, Snapshot
@@ -21,8 +22,10 @@ from tagwarden.journal import leases, store
 from tagwarden.journal.leases import Ended, Job, Lane
 from tagwarden.members import enrol, sync
 from tagwarden.members.models import Member, Source
+from tagwarden.members.passwords import Waiting
+from tagwarden.members.passwords import given_up as passwords_given_up
 from tagwarden.operations.base import Context
-from tagwarden.worker import effects, reads, results, retry
+from tagwarden.worker import effects, mail, reads, results, retry
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,7 @@ MISTAKES = (
     TypeError,
     ValueError,
 )
+MAY_STILL_COME, LOOK_AGAIN = timedelta(minutes=10), timedelta(seconds=20)
 _SETTLE_MARGIN_MS = 50  # a read must begin after the moment it waits for, not at it
 
 
@@ -51,6 +55,7 @@ class Surroundings:
     trouble: NeedsSetting
     site_options: SiteOptions
     options: ConnectionOptions
+    sender: mail.Sender = mail.NOBODY
 
 
 def settle_strangers(around: Surroundings, jobs: Sequence[Job]) -> None:
@@ -64,6 +69,12 @@ def settle_failed(around: Surroundings, jobs: Sequence[Job], error: TagwardenErr
     """Jobs that can't even begin: they end with that reason, to be redelivered when it is mended."""
     with leases.outcome_transaction(around.lane, jobs) as in_hand:
         leases.finish([retry.after_error(job, error, []) for job in in_hand])
+
+
+def settle_held(around: Surroundings, jobs: Sequence[Job], reason: str) -> None:
+    """Jobs that wait, at no cost, for something that must be set up first."""
+    with leases.outcome_transaction(around.lane, jobs) as in_hand:
+        leases.finish([Ended(job, "held", "", reason, {}, (), job.received) for job in in_hand])
 
 
 # --- refreshes -------------------------------------------------------------------------------------------------
@@ -105,7 +116,7 @@ def _settle_together(around: Surroundings, jobs: Sequence[Job], fetched: reads.F
             for contact, of_contact in by_contact.items()
             for job in of_contact
         ]
-        leases.finish(ended)
+        leases.finish(_with_done_tags(around, ended))
     failpoints.reach(failpoints.AFTER_TRANSACTION)
 
 
@@ -152,19 +163,14 @@ def _enrol(around: Surroundings, snapshot: Snapshot, jobs: list[Job]) -> sync.Ch
     if not around.site_options.create_members_on_refresh:
         return sync.Change(reason="not-a-member")
     read, lane = _read(snapshot, jobs), around.lane
-    result = enrol.enrol(
+    return enrol.one(
         connection=lane.connection,
         site=lane.site,
-        snapshots=[snapshot],
+        snapshot=snapshot,
         source=read.source,
         ref=read.ref,
         now=clock.now(),
     )
-    if result.conflicts:
-        return sync.Change(reason="email-conflict", detail={"email": snapshot.email})
-    if result.no_email:
-        return sync.Change(reason="email-missing")
-    return sync.Change(gained=tuple(sorted(tag.name for tag in snapshot.tags or ())))
 
 
 def _read(snapshot: Snapshot, jobs: list[Job]) -> sync.Read:
@@ -204,6 +210,19 @@ def _end_refresh(
     return Ended(job, Kind.DONE, Kind.DONE, "", detail if change.gained or change.lost else {}, calls)
 
 
+def _with_done_tags(around: Surroundings, ended: list[Ended]) -> list[Ended]:
+    """The tag that says that a batchsync has synced its contact, once a contact; the effects leave in bulk."""
+    tag = around.options.batchsync_done_tag
+    if tag is None:
+        return ended
+    effect = Effect("tag-add", "done-tag", {"tag": tag.external_id, "name": tag.name})
+    synced = {one.job.contact: one for one in ended if one.job.release and one.outcome == Kind.DONE}
+    return [
+        replace(one, children=[_effect(one.job, effect)]) if synced.get(one.job.contact) is one else one
+        for one in ended
+    ]
+
+
 # --- commands --------------------------------------------------------------------------------------------------
 
 
@@ -225,18 +244,24 @@ def settle_commands(around: Surroundings, jobs: Sequence[Job], fetched: reads.Fe
 
 
 def _run(around: Surroundings, job: Job, fetched: reads.Fetched, calls: list[dict[str, object]]) -> Ended:
-    if error := fetched.errors.get(job.contact):
-        return retry.after_error(job, error, calls)
     command = around.words[job.command]
-    member = Member.objects.filter(contacts__connection=job.connection, contacts__external_id=job.contact).first()
-    if member is None:
+    if error := fetched.errors.get(job.contact):
+        return retry.after_error(job, _perhaps_later(command, job, error), calls)
+    member = Member.of_contacts(job.connection, [job.contact]).get(job.contact)
+    if member is None and not makes_members(command):
         return Ended(job, Kind.FAILED, Kind.FAILED, "not-a-member", {}, calls)
+    snapshot = fetched.snapshots.get(job.contact)
     context = Context(
         now=clock.now(),
+        site=job.site,
+        connection=job.connection,
         contact=job.contact,
+        ref=job.key,
         site_options=around.site_options,
         options=around.options,
-        snapshot=fetched.snapshots.get(job.contact),
+        snapshot=snapshot,
+        settled=snapshot is None or _settled(job, snapshot),
+        prepared=fetched.prepared.get(job.contact),
     )
     outcome: Outcome = command.run(job.params, member, context)
     children = [_effect(job, effect) for effect in outcome.effects]
@@ -251,6 +276,20 @@ def _run(around: Surroundings, job: Job, fetched: reads.Fetched, calls: list[dic
         spends_try=True,
         children=children,
     )
+
+
+def makes_members(command: ModuleType) -> bool:
+    """Whether it also runs for contacts who are no members."""
+    return getattr(command, "MAKES_MEMBERS", False)
+
+
+def _perhaps_later(command: ModuleType, job: Job, error: TagwardenError) -> TagwardenError:
+    """A contact made a moment ago may not be found yet: asked for again for ten minutes, at no cost of a try."""
+    age = clock.now() - clock.from_ms(job.received)
+    if error.reason != "contact-not-found" or not makes_members(command) or age >= MAY_STILL_COME:
+        return error
+    pause = LOOK_AGAIN * env().retry_scale
+    return Retryable("contact-not-yet-there", after=pause, spends_try=False, **error.detail)
 
 
 def _child(parent: Job, step: str) -> store.NewJob:
@@ -273,10 +312,11 @@ def _child(parent: Job, step: str) -> store.NewJob:
 def _effect(parent: Job, effect: Effect) -> store.NewJob:
     return replace(
         _child(parent, effect.step),
+        connection=0 if effect.command == "mail" else parent.connection,  # a CRM's limits and outages aren't a mail's
         command=effect.command,
         params=effect.params,
         stream="effect",
-        priority=store.EFFECT,
+        priority=min(store.EFFECT, parent.priority),  # what somebody waits for goes through to its end
         after=f"{parent.key}:{effect.after}" if effect.after else None,
     )
 
@@ -301,19 +341,40 @@ def stream_of(command: ModuleType) -> str:
 # --- effects ---------------------------------------------------------------------------------------------------
 
 
-def settle_effects(around: Surroundings, jobs: Sequence[Job], performed: effects.Performed) -> None:
+def settle_without_password(around: Surroundings, jobs: list[Job], passwords: Mapping[str, Waiting]) -> list[Job]:
+    """Ends writes of a password that there is none of any more. Returns the jobs that can go on."""
+    idle = [job for job in jobs if job.command == effects.PASSWORD and job.contact not in passwords]
+    if idle:
+        erased = passwords_given_up(connection=around.lane.connection, contacts=[job.contact for job in idle])
+        with leases.outcome_transaction(around.lane, idle) as in_hand:
+            leases.finish(
+                [
+                    Ended(job, Kind.FAILED, Kind.FAILED, "password-erased")
+                    if job.contact in erased
+                    else Ended(job, Kind.NO_OP, Kind.NO_OP, "password-handed-over")
+                    for job in in_hand
+                ]
+            )
+    return [job for job in jobs if job not in idle]
+
+
+def settle_effects(
+    around: Surroundings, jobs: Sequence[Job], performed: effects.Performed, passwords: Mapping[str, Waiting]
+) -> None:
     """Writes down what became of effects, and what that means here."""
-    failpoints.reach(failpoints.NETWORK_AND_TRANSACTION)
+    failpoints.reach(failpoints.RESULT_AND_TRANSACTION)
     with leases.outcome_transaction(around.lane, jobs) as in_hand:
-        results.apply([job for job in in_hand if job.id not in performed.errors], now=clock.now())
-        leases.finish([_end_effect(job, performed) for job in in_hand])
+        outdated = results.apply([job for job in in_hand if job.id not in performed.errors], passwords, now=clock.now())
+        leases.finish([_end_effect(job, performed, again=job.contact in outdated) for job in in_hand])
     failpoints.reach(failpoints.AFTER_TRANSACTION)
 
 
-def _end_effect(job: Job, performed: effects.Performed) -> Ended:
+def _end_effect(job: Job, performed: effects.Performed, *, again: bool) -> Ended:
     calls = base.as_rows(performed.calls.get(job.id, []))
     if error := performed.errors.get(job.id):
         return retry.after_error(job, error, calls)
+    if again:
+        return Ended(job, "given-back", "", calls=calls, due=clock.now_ms())
     return Ended(job, Kind.DONE, Kind.DONE, "", {}, calls)
 
 

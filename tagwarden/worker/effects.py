@@ -3,14 +3,19 @@
 To repeat a tag or a field's value changes nothing at the CRM, so one that may have left before a crash is sent again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from tagwarden.core.errors import Permanent, TagwardenError
+from tagwarden.core import failpoints
+from tagwarden.core.errors import NeedsSetting, Permanent, TagwardenError
+from tagwarden.core.options import ConnectionOptions
 from tagwarden.crms import base
 from tagwarden.journal.leases import Job
+from tagwarden.members import passwords
+from tagwarden.members.passwords import Waiting
 
-PLAIN = {"tag-add": "Add a tag", "tag-remove": "Take a tag away", "field-set": "Write a field"}
+PASSWORD = "password-write"  # an effect's name
 
 
 @dataclass
@@ -21,13 +26,22 @@ class Performed:
     calls: dict[int, list[base.Call]] = field(default_factory=dict)
 
 
-def perform(crm: base.Crm, jobs: Sequence[Job]) -> Performed:
+def passwords_of(jobs: Sequence[Job]) -> dict[str, Waiting]:
+    """Contact → the password that these effects write; empty for other effects. The only step with the database."""
+    if jobs[0].command != PASSWORD:
+        return {}
+    return passwords.waiting(connection=jobs[0].connection, contacts=[job.contact for job in jobs])
+
+
+def perform(
+    crm: base.Crm, jobs: Sequence[Job], options: ConnectionOptions, waiting: Mapping[str, Waiting]
+) -> Performed:
     """Carries out effects of one kind (same command, same parameters). Each job carries its own error."""
     performed = Performed()
     command = jobs[0].command
-    if command == "field-set":
+    if command in {"field-set", PASSWORD}:
         for job in jobs:
-            _attempt(performed, [job], lambda job=job: _set_field(crm, job))  # type: ignore[misc]  # bound at once
+            _attempt(performed, [job], partial(_set_fields, crm, job, options, waiting.get(job.contact)))
     else:
         write = crm.add_tag if command == "tag-add" else crm.remove_tag
         _attempt(performed, jobs, lambda: _write_tag(crm, write, jobs))
@@ -40,14 +54,27 @@ def _attempt(performed: Performed, jobs: Sequence[Job], step: Callable[[], dict[
         with base.recording() as calls:
             performed.calls |= dict.fromkeys((job.id for job in jobs), calls)
             errors = step()
+            failpoints.reach(failpoints.SENT_AND_RESULT)
     except TagwardenError as error:
         errors = dict.fromkeys((job.id for job in jobs), error)
     performed.errors |= errors
 
 
-def _set_field(crm: base.Crm, job: Job) -> dict[int, TagwardenError]:
-    crm.set_fields(job.contact, {job.params["field"]: job.params["value"]})
+def _set_fields(
+    crm: base.Crm, job: Job, options: ConnectionOptions, password: Waiting | None
+) -> dict[int, TagwardenError]:
+    named = _sign_in_fields(crm, options, password) if password else {job.params["field"]: job.params["value"]}
+    crm.set_fields(job.contact, named)
     return {}
+
+
+def _sign_in_fields(crm: base.Crm, options: ConnectionOptions, password: Waiting) -> dict[str, str]:
+    if not options.password_field:
+        raise NeedsSetting("crm-field-missing", crm=crm.label, field="password_field")
+    values = {options.password_field: password.opened()}
+    if options.username_field and crm.has_field(options.username_field):
+        values[options.username_field] = password.username
+    return values
 
 
 def _write_tag(

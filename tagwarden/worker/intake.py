@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from django.db import DatabaseError, connection, transaction
 
 from tagwarden.accounts.models import Site
 from tagwarden.connections import handshakes
-from tagwarden.core import catalogue, clock, failpoints, locks
+from tagwarden.core import catalogue, clock, failpoints, locks, redact
 from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError
 from tagwarden.journal import schema, sql, store
@@ -76,7 +75,7 @@ class Intake:
         jobs = [job for row in known for job in plan.jobs_of(_arrived(row), places[row.connection or 0], self._words)]
         with transaction.atomic():
             store.record(
-                deliveries=[_delivery(row) for row in known],
+                deliveries=[_delivery(row, places[row.connection or 0]) for row in known],
                 jobs=jobs,
                 strangers=_strangers([row for row in arrived if row.kind == "stranger"]),
                 spool=spool_id,
@@ -90,7 +89,8 @@ class Intake:
         """A call that we can't copy is our mistake: it is kept as far as it goes, failed, and holds up no other."""
         log.error("delivery %s could not be read: %r", row.id, error)
         query = row.query.replace("\0", "")
-        kept = replace(_delivery(row), method="", path="", query=query, headers="[]", host="", address="")
+        place = plan.places([row.connection or 0])[row.connection or 0]
+        kept = _delivery(row, place)._replace(method="", path="", query=query, headers="[]", host="", address="")
         job = plan.not_readable(_arrived(row), error)
         with transaction.atomic():
             store.record(deliveries=[kept], jobs=[job], spool=spool_id, segment=position.segment, line=position.row)
@@ -120,7 +120,8 @@ def _arrived(row: spool.Row) -> plan.Arrived:
     )
 
 
-def _delivery(row: spool.Row) -> store.NewDelivery:
+def _delivery(row: spool.Row, place: plan.Place) -> store.NewDelivery:
+    """The call as it is kept: without the value of a field that is mapped as password."""
     return store.NewDelivery(
         id=row.id,
         site=row.site or 0,
@@ -130,9 +131,9 @@ def _delivery(row: spool.Row) -> store.NewDelivery:
         kind=row.kind,
         method=row.method,
         path=row.path,
-        query=row.query,
+        query=redact.query(row.query, place.secret),
         headers=row.headers,
-        body=row.body,
+        body=redact.field(row.body, place.secret),
         body_size=len(row.body),
         address=row.address,
         host=row.host,

@@ -15,6 +15,7 @@ from tagwarden.accounts.models import Site
 from tagwarden.connections import connect
 from tagwarden.connections.models import Connection
 from tagwarden.core import clock
+from tagwarden.core.env import env
 from tagwarden.core.errors import NeedsSetting, Permanent, SettingsError
 from tagwarden.core.options import ConnectionOptions
 from tagwarden.core.outcome import Needs
@@ -23,7 +24,8 @@ from tagwarden.journal import leases, store
 from tagwarden.journal.leases import Ended, Job, Lane
 from tagwarden.journal.models import Delivery
 from tagwarden.members import sync
-from tagwarden.worker import dispatch, effects, plan, reads
+from tagwarden.members.models import Member
+from tagwarden.worker import dispatch, effects, mail, plan, reads
 from tagwarden.worker.dispatch import Surroundings
 
 log = logging.getLogger(__name__)
@@ -126,6 +128,8 @@ class Drain:
         if not first.command:
             for job in jobs:
                 self._understand_again(job)
+        elif first.command == "mail":  # which needs no CRM
+            self._begin_mails(jobs)
         elif first.connection and self.around.crm is None:
             dispatch.settle_failed(self.around, jobs, self.around.trouble)
         elif first.stream != "effect" and first.command not in self._words:
@@ -148,26 +152,42 @@ class Drain:
         if jobs and (crm := around.crm):
             self._send(
                 jobs,
-                lambda: reads.fetch(crm, contacts),
+                lambda: reads.fetch(crm, contacts, around.options),
                 lambda fetched: dispatch.settle_refreshes(around, jobs, fetched),
             )
 
     def _begin_effects(self, jobs: list[Job]) -> None:
         around = self.around
-        leases.mark_sent(self.lane, jobs)
-        if crm := around.crm:
+        passwords = effects.passwords_of(jobs)
+        jobs = dispatch.settle_without_password(around, jobs, passwords)
+        if jobs and (crm := around.crm):
+            leases.mark_sent(self.lane, jobs)
             self._send(
                 jobs,
-                lambda: effects.perform(crm, jobs),
-                lambda performed: dispatch.settle_effects(around, jobs, performed),
+                lambda: effects.perform(crm, jobs, around.options, passwords),
+                lambda performed: dispatch.settle_effects(around, jobs, performed, passwords),
             )
+
+    def _begin_mails(self, jobs: list[Job]) -> None:
+        around, server = self.around, env().smtp_url
+        if server is None:
+            dispatch.settle_held(around, jobs, "no-smtp")
+            return
+        leases.mark_sent(self.lane, jobs)
+        self._send(
+            jobs,
+            lambda: mail.perform(server, around.sender, jobs),
+            lambda performed: dispatch.settle_effects(around, jobs, performed, {}),
+        )
 
     def _begin_commands(self, jobs: list[Job]) -> None:
         around, crm = self.around, self.around.crm
-        if self._words[jobs[0].command].NEEDS == Needs.CONTACT and crm:
+        command = self._words[jobs[0].command]
+        if command.NEEDS == Needs.CONTACT and crm:
+            members = Member.of_contacts(self.lane.connection, [job.contact for job in jobs])
             self._send(
                 jobs,
-                lambda: reads.fetch(crm, [job.contact for job in jobs]),
+                lambda: reads.for_command(crm, command, [job.contact for job in jobs], members, around.options),
                 lambda fetched: dispatch.settle_commands(around, jobs, fetched),
             )
         else:
@@ -218,6 +238,7 @@ def _surroundings(lane: Lane, adapters: Adapters, words: Mapping[str, ModuleType
         trouble=trouble,
         site_options=site.options,
         options=connection.options if connection else ConnectionOptions(),
+        sender=mail.Sender(site.name, site.mail_from, site.host),
     )
 
 

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from types import ModuleType
+from typing import Any, NamedTuple
 
 from tagwarden.connections import connect
 from tagwarden.connections.models import Connection
@@ -17,16 +19,16 @@ _DOOR_REASONS = {403, 405, 413, 415}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a connection adds to the reading of its calls; times in ms."""
+    """What a connection adds to the reading of its calls; times in ms. `secret`: label of the password's field."""
 
     crm: str
+    secret: str
     id_pattern: str
     bulk_lag_ms: int
     release_delay_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(NamedTuple):
     """A delivery, from the spool or from the journal; `received` in ms, `reason` as the door answered."""
 
     id: str
@@ -51,6 +53,7 @@ def _place(connection: Connection) -> Place:
     crm = connect.adapter_class(connection.crm)
     return Place(
         crm=crm.label,
+        secret=connection.options.password_field,
         id_pattern=crm.id_pattern,
         bulk_lag_ms=round(crm.bulk_lag.total_seconds() * 1000),
         release_delay_ms=connection.options.release_delay * 1000,
@@ -65,9 +68,8 @@ def jobs_of(
     `word`: a corrected command chosen by staff. `by_staff`: redelivered, so that what the door held against the call
     (a revoked secret, GET) does not count any more.
     """
-    first = _first(arrived)
     if arrived.kind == "hook":
-        return [replace(first, outcome="failed", reason="hook-not-understood", detail={"crm": place.crm})]
+        return [_failed(arrived, "hook-not-understood", {"crm": place.crm})]
     call = wire.understand(
         query=arrived.query,
         headers=headers_of(arrived.headers),
@@ -78,33 +80,45 @@ def jobs_of(
     )
     if finding := _finding(arrived, call, by_staff):
         detail = {"crm": place.crm, "spelled": call.spelled, "word": call.word, **finding.detail}
-        contact = call.contacts[0] if call.contacts else ""
-        return [replace(first, contact=contact, outcome="failed", reason=finding.reason, detail=detail)]
-    commanded = _commanded(first, call, place, words[call.word])
+        return [_failed(arrived, finding.reason, detail, call.contacts[0] if call.contacts else "")]
+    commanded = _of_delivery(arrived) | _commanded(arrived, call, place, words[call.word])
     return [
-        replace(commanded, key=f"{arrived.id}:{n}", contact=contact) for n, contact in enumerate(call.contacts, start=1)
+        store.NewJob(key=f"{arrived.id}:{n}", contact=contact, **commanded)
+        for n, contact in enumerate(call.contacts, start=1)
     ]
 
 
 def not_readable(arrived: Arrived, error: Exception) -> store.NewJob:
     """The job of a delivery that we broke on: failed, to be redelivered by a version that reads it."""
-    return replace(_first(arrived), outcome="failed", reason="internal-error", detail={"error": type(error).__name__})
+    return _failed(arrived, "internal-error", {"error": type(error).__name__})
 
 
-def _first(arrived: Arrived) -> store.NewJob:
+def _failed(arrived: Arrived, reason: str, detail: dict[str, object], contact: str = "") -> store.NewJob:
     return store.NewJob(
         key=f"{arrived.id}:1",
-        delivery=arrived.id,
-        site=arrived.site,
-        connection=arrived.connection,
+        contact=contact,
         command="",
-        received=arrived.received,
-        source=arrived.kind if arrived.kind == "hook" else "webhook",
+        outcome="failed",
+        reason=reason,
+        detail=detail,
+        **_of_delivery(arrived),
     )
 
 
-def headers_of(text: str) -> dict[str, str]:
-    """The kept headers, by name in lower case."""
+def _of_delivery(arrived: Arrived) -> dict[str, Any]:
+    """What all jobs of that delivery have in common."""
+    return {
+        "delivery": arrived.id,
+        "site": arrived.site,
+        "connection": arrived.connection,
+        "received": arrived.received,
+        "source": arrived.kind if arrived.kind == "hook" else "webhook",
+    }
+
+
+@lru_cache(maxsize=256)
+def headers_of(text: str) -> Mapping[str, str]:
+    """The kept headers, by name in lower case. Calls of one CRM have few different ones."""
     return dict(json.loads(text or "[]"))
 
 
@@ -116,19 +130,18 @@ def _finding(arrived: Arrived, call: wire.Call, by_staff: bool) -> wire.Finding 
     return call.finding
 
 
-def _commanded(first: store.NewJob, call: wire.Call, place: Place, command: ModuleType) -> store.NewJob:
-    job = replace(
-        first,
-        command=call.word,
-        params=call.params,
-        stream=stream_of(command),
-        priority=command.PRIORITY,
-    )
+def _commanded(arrived: Arrived, call: wire.Call, place: Place, command: ModuleType) -> dict[str, Any]:
+    """What the command adds to each job."""
+    job = {
+        "command": call.word,
+        "params": call.params,
+        "stream": stream_of(command),
+        "priority": command.PRIORITY,
+    }
     if not getattr(command, "RELEASE", False):
         return job
-    return replace(
-        job,
-        release=str(call.params.get("release", "")),
-        release_delay_ms=place.release_delay_ms,
-        due=job.received + place.bulk_lag_ms,  # so that one bulk read settles it
-    )
+    return job | {
+        "release": str(call.params.get("release", "")),
+        "release_delay_ms": place.release_delay_ms,
+        "due": arrived.received + place.bulk_lag_ms,  # so that one bulk read settles it
+    }

@@ -1,13 +1,20 @@
-"""The network step of a refresh: many contacts in the cheapest calls. No database here; runs in a thread."""
+"""The network step before a refresh or a command: many contacts in the cheapest calls.
 
-from collections.abc import Iterable, Sequence
+No database here; runs in a thread.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 
 from tagwarden.core.errors import Permanent, Retryable, TagwardenError
+from tagwarden.core.mapping import mapped
+from tagwarden.core.options import ConnectionOptions
 from tagwarden.core.outcome import Snapshot
 from tagwarden.crms import base
+from tagwarden.members.models import Member
 
-FEW = 3  # up to so many are read one by one, where that shows the present and the bulk read lags
+FEW = 3
 SINGLE_AT_MOST = 10  # contacts that a bulk read left out are asked for alone, so many a batch
 
 
@@ -19,16 +26,20 @@ class Fetched:
     errors: dict[str, TagwardenError] = field(default_factory=dict)
     shared: list[base.Call] = field(default_factory=list)
     own: dict[str, list[base.Call]] = field(default_factory=dict)
+    prepared: dict[str, object] = field(default_factory=dict)  # by contact: the slow part of a command, done
 
     def calls(self, contact: str) -> list[dict[str, object]]:
         """The calls that concerned this contact, as the journal keeps them."""
         return base.as_rows([*self.shared, *self.own.get(contact, ())])
 
 
-def fetch(crm: base.Crm, contacts: Sequence[str]) -> Fetched:
-    """Reads these contacts, at most `crm.bulk_size`. Never raises a TagwardenError: each contact carries its own."""
+def fetch(crm: base.Crm, contacts: Sequence[str], options: ConnectionOptions, *, few: int = FEW) -> Fetched:
+    """Reads these contacts, at most `crm.bulk_size`. Never raises a TagwardenError: each contact carries its own.
+
+    `few`: up to so many are read one by one, where that shows the present and the bulk read lags.
+    """
     fetched = Fetched()
-    if len(contacts) == 1 or (len(contacts) <= FEW and crm.one_lag < crm.bulk_lag):
+    if len(contacts) == 1 or (len(contacts) <= few and crm.one_lag < crm.bulk_lag):
         _singly(crm, contacts, fetched)
     else:
         _together(crm, contacts, fetched)
@@ -36,6 +47,24 @@ def fetch(crm: base.Crm, contacts: Sequence[str]) -> Fetched:
         if snapshot.tags is None:
             del fetched.snapshots[contact]
             fetched.errors[contact] = Retryable("tags-missing", crm=crm.label)
+        else:
+            fetched.snapshots[contact] = mapped(snapshot, options)
+    return fetched
+
+
+def for_command(
+    crm: base.Crm,
+    command: ModuleType,
+    contacts: Sequence[str],
+    members: Mapping[str, Member],
+    options: ConnectionOptions,
+) -> Fetched:
+    """Reads these contacts as freshly as can be, and does the slow part of the command with what was read."""
+    fetched = fetch(crm, contacts, options, few=len(contacts))
+    if prepare := getattr(command, "prepare", None):
+        fetched.prepared = {
+            contact: prepare(snapshot, members.get(contact)) for contact, snapshot in fetched.snapshots.items()
+        }
     return fetched
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from tagwarden.core import clock, reasons
 from tagwarden.core.env import env
-from tagwarden.core.errors import Retryable, TagwardenError
+from tagwarden.core.errors import Retryable, TagwardenError, Uncertain
 from tagwarden.journal.leases import Ended, Job
 
 LADDER = tuple(
@@ -19,7 +19,8 @@ def after_error(job: Job, error: TagwardenError, calls: list[dict[str, object]])
     assert error.reason in reasons.REASONS, error.reason
     pause = _pause(job, error) if isinstance(error, Retryable) else None
     if pause is None:
-        return Ended(job, "failed", "failed", error.reason, error.detail, calls, spends_try=True)
+        outcome = "unknown" if isinstance(error, Uncertain) else "failed"
+        return Ended(job, outcome, outcome, error.reason, error.detail, calls, spends_try=True)
     due = clock.to_ms(clock.now() + pause)
     spends = isinstance(error, Retryable) and error.spends_try
     return Ended(job, "retry", "", error.reason, error.detail, calls, due, spends)

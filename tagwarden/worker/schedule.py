@@ -5,7 +5,11 @@ import time
 
 from django.db import transaction
 
+from tagwarden.core import clock
+from tagwarden.core.env import env
 from tagwarden.journal import leases, store
+from tagwarden.members import passwords
+from tagwarden.worker import notices
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +22,12 @@ def each_second() -> None:
 
 def each_minute() -> None:
     """Small work for one worker."""
+    passwords.give_up(clock.now())
     if mended := leases.sweep_next_due():
         log.warning("%d lanes had work that was due earlier than their row said", mended)
+    if env().smtp_url and (released := store.release_held("no-smtp")):
+        log.info("%d mails that waited for a mail server go on", released)
+    notices.look()
 
 
 class Schedule:

@@ -22,9 +22,12 @@ PAGES = {
     "not-members": lambda s: f"/staff/releases/{_slug(s)}/not-members/",
     "members": lambda _: "/staff/members/",
     "member": lambda s: f"/staff/members/{s.priya.account.login}/",
+    "member-signin": lambda _: "/sign-in/",
+    "welcome": lambda _: "/",
 }
+SIGNED_OUT = {"signin", "member-signin"}
 IN_DOCS_DARK = {("deliveries", WIDE), ("delivery-failed", WIDE), ("delivery-failed", PHONE)}
-NOT_IN_DOCS = {"not-members", "delivery-misspelled"}
+NOT_IN_DOCS = {"not-members", "delivery-misspelled", "member-signin", "welcome"}
 LOOKS = [(WIDE, False), (PHONE, False), (WIDE, True), (PHONE, True)]
 
 
@@ -43,7 +46,8 @@ def _look(page: Page, pictures: Path, name: str, width: int, *, dark: bool) -> N
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_well_to_look_at(name: str, northlight: Scene, open_page: Open, pictures: Path) -> None:
-    account = None if name == "signin" else northlight.ana
+    member = northlight.priya.account if name == "welcome" else northlight.ana
+    account = None if name in SIGNED_OUT else member
     for width, dark in LOOKS:
         page = open_page(PAGES[name](northlight), account=account, width=width, dark=dark)
         _look(page, pictures, name, width, dark=dark)

@@ -17,6 +17,9 @@ from tagwarden.cli.main import COMMANDS
 from tagwarden.core import clock
 from tagwarden.core.uuid7 import uuid7
 from tagwarden.journal.models import Attempt, Delivery, Job, Release
+from tests.sandbox.conftest import crm, shared_crm
+
+__all__ = ["crm", "shared_crm"]
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,6 +11,7 @@ from tagwarden.accounts.models import Account, Site
 from tagwarden.connections import handshakes, setup
 from tagwarden.connections.models import Handshake
 from tagwarden.core.errors import SettingsError
+from tagwarden.core.outcome import CrmTag
 from tagwarden.journal.models import Job
 from tagwarden.members.models import ContactTag, Tag
 
@@ -43,6 +44,7 @@ def test_a_site_is_added_and_the_next_step_said(run):
         (["--host", "https://a.example"], "no host name"),
         (["--host", "a.example", "--timezone", "Chicago"], "no time zone"),
         (["--host", "a.example", "--public-url", "a.example"], "no web address"),
+        (["--host", "a.example", "--mail-from", "hello"], "no e-mail address"),
     ],
 )
 def test_a_site_with_a_bad_value_is_refused(run, arguments, sentence):
@@ -54,6 +56,13 @@ def test_a_site_with_a_bad_value_is_refused(run, arguments, sentence):
 def test_a_host_has_one_site(run, site):
     with pytest.raises(SettingsError, match="already"):
         run("site", "add", "Another", "--host", site.host)
+
+
+def test_a_sites_sender_is_set(run, site):
+    run("site", "set", site.host, "--mail-from", "hello@northlight.example")
+    assert run("site", "list", "--json").json[0]["mail_from"] == "hello@northlight.example"
+    with pytest.raises(SettingsError, match="no e-mail address"):
+        run("site", "set", site.host, "--mail-from", "hello")
 
 
 def test_sites_are_listed(run, site):
@@ -128,6 +137,28 @@ def test_options_are_set_and_a_malformed_one_is_wrong_usage(run, connection):
     assert run("connection", "set", str(connection.pk)).code == 2
     connection.refresh_from_db()
     assert connection.options.release_delay == 4
+
+
+def test_mapped_fields_are_shown_and_made_where_missing(run, connection, crm):
+    setup.change(connection, {"base_url": crm.url, "password_field": "Code word", "coupon_field": "Coupon code"})
+    listed = run("connection", "fields", str(connection.pk), "--json").json
+    states = {row["label"]: row["state"] for row in listed}
+    assert (states["Code word"], states["Coupon code"], states["Team"]) == ("missing", "there", "missing")
+
+    assert "--create" in run("connection", "fields", str(connection.pk)).out
+    made = run("connection", "fields", str(connection.pk), "--create", "--json").json
+    assert {row["state"] for row in made} == {"there", "made now"}
+    assert {row["state"] for row in run("connection", "fields", str(connection.pk), "--json").json} == {"there"}
+
+
+def test_a_done_tag_is_looked_up_in_the_crm(run, connection, crm):
+    setup.change(connection, {"base_url": crm.url})
+    tag = crm.new_tag("Password sent")
+    run("connection", "set", str(connection.pk), "genpass_done_tag=Password sent")
+
+    connection.refresh_from_db()
+    assert connection.options.genpass_done_tag == CrmTag(str(tag), "Password sent")
+    assert "genpass_done_tag=Password sent" in run("connection", "show", str(connection.pk)).out
 
 
 def test_handshakes_are_made_listed_and_revoked(run, connection):

@@ -100,9 +100,12 @@ def fresh_database(data: Path, server_url: str) -> Iterator[Database]:
 
 
 class Place:
-    """A server that can be started and killed again and again. Its members are all contacts of the sandbox CRM."""
+    """A server that can be started and killed again and again. Its members are all contacts of the sandbox CRM.
 
-    def __init__(self, data: Path, crm: Crm, database: Database, members: int) -> None:
+    `secret`: of its webhooks, where the data is there already; else it is filled.
+    """
+
+    def __init__(self, data: Path, crm: Crm, database: Database, members: int, secret: str = "") -> None:
         self.data, self.crm, self.database = data, crm, database
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -111,7 +114,7 @@ class Place:
         self._sessions: list[subprocess.Popen[bytes]] = []  # which may still have somebody in them
         self._http = httpx.Client(base_url=self.url, timeout=5)
         self.members = members
-        self.secret = json.loads(self._run("tests.crash.fill", str(self.port), crm.url))["secret"]
+        self.secret = secret or json.loads(self._run("tests.crash.fill", str(self.port), crm.url))["secret"]
 
     def _environment(self, **more: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
@@ -119,8 +122,15 @@ class Place:
         return kept | settings | ({"DATABASE_URL": self.database.url} if self.database.url else {}) | more
 
     def _run(self, *arguments: str) -> str:
+        return self._python("-m", *arguments)
+
+    def run_python(self, text: str) -> str:
+        """Runs a few lines there, as a process of its own."""
+        return self._python("-c", text)
+
+    def _python(self, *arguments: str) -> str:
         ran = subprocess.run(
-            [sys.executable, "-m", *arguments],
+            [sys.executable, *arguments],
             env=self._environment(),
             cwd=ROOT,
             capture_output=True,

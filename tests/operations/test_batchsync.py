@@ -1,5 +1,6 @@
 """aal_batchsync. How refreshes are read, collapsed and tried again: tests/worker."""
 
+from tagwarden.connections import setup
 from tagwarden.connections.models import Connection
 from tagwarden.journal.models import Release
 from tests.worker.conftest import Road
@@ -15,6 +16,24 @@ def test_it_works(road: Road) -> None:
 
     assert [road.job(call).outcome for call in calls] == ["done", "done"]
     assert "Module 5" in road.tags(1) & road.tags(2)
+
+
+def test_the_done_tag_comes_once_a_contact_as_soon_as_it_is_synced(road: Road) -> None:
+    setup.change(road.connection, {"release_delay": "0", "batchsync_done_tag": "Synced"})
+    road.enrol(1, 2, 3)
+    road.crm.admin.post("/admin/tag", json={"tag": "Synced", "contacts": "all", "remove": True})
+    before = road.crm.writes()[-1]["id"]
+
+    calls = road.call("aal_batchsync", 1, 2, 2, 999_999, query="&release=Module+5")
+    road.call("aal_updateuser", 3)
+    road.work()
+
+    assert [(w["contact"], w["what"], w["detail"]) for w in road.crm.writes(before)] == [
+        (1, "tag-add", "Synced"),
+        (2, "tag-add", "Synced"),
+    ]
+    assert [road.job(call).standing for call in calls] == ["done", "done", "done", "no-op"]
+    assert "Synced" in road.tags(1) & road.tags(2) - road.tags(3)
 
 
 def test_its_first_read_waits_for_the_calls_of_five_minutes(road: Road) -> None:

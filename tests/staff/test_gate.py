@@ -17,8 +17,8 @@ from tests.staff.conftest import SignedIn
 from tests.staff.story import Journal
 
 STAFF = Path(rows.__file__).parent
-FOR_EVERYBODY = {"home", "staff", "link", "sign-in", "sign-out", "appearance"}
-BY_BUTTON = {"redeliver", "redeliver-alike", "run-again", "redeliver-release", "refresh"}
+FOR_EVERYBODY = {"home", "staff", "link", "sign-in", "sign-out", "appearance", "member-sign-in", "member-sign-out"}
+BY_BUTTON = {"redeliver", "redeliver-alike", "run-again", "redeliver-release", "refresh", "resume"}
 GUARDED = [p for p in urlpatterns if isinstance(p, URLPattern) and p.name not in FOR_EVERYBODY]
 
 
@@ -47,7 +47,7 @@ def test_an_address_is_shut_to_all_but_staff_of_its_site(
     assert _ask(signed_in(bob.account), name, address) == 403
     assert _ask(signed_in(charlie, site.host), name, address) == 403
     in_own_house = _ask(signed_in(charlie), name, address)
-    assert in_own_house == (404 if "{" in _pattern(name) else 200)
+    assert in_own_house in ({404} if "{" in _pattern(name) else {200, 302})
     assert _ask(signed_in(alice), name, address) in {200, 302}
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -166,7 +167,9 @@ def road(
     tmp_path: Path,
     commands: Callable[..., ModuleType],
     quick_ladder: Callable[[float], None],
+    settings: Any,
 ) -> Iterator[Road]:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # argon2 takes 0.2 s a password
     Connection.objects.filter(pk=connection.pk).update(base_url=crm.url)
     connection.refresh_from_db()
     road = Road(site, connection, crm, tmp_path)

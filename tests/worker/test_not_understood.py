@@ -13,7 +13,7 @@ from tests.worker.test_commands import counted, in_journal
     [
         ("all_updateuser", "1", 404, "operation-misspelled"),
         ("aal_updateusr", "1", 404, "operation-unknown"),
-        ("aal_genpass", "1", 404, "operation-unknown"),
+        ("aal_fieldop", "1", 404, "operation-unknown"),
         ("aal_updateuser", "", 400, "contact-id-empty"),
         ("aal_updateuser", "%CONTACTID%", 400, "contact-id-unresolved"),
     ],
