@@ -98,11 +98,17 @@ class Place:
     # Its parts.
 
     def start(self, *module: str) -> subprocess.Popen[bytes]:
-        """`python -m …` on this place's core, in a session of its own."""
+        """`python -m …` on this place's core, in a process group of its own."""
         with pinned(self.core), (self.data / "log").open("ab") as log:
             command = [sys.executable, "-m", *module]
             process = subprocess.Popen(
-                command, env=self._environment(), cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+                # A group and no session: Linux weighs niceness within a session only, and `serve` is one, too.
+                command,
+                env=self._environment(),
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                process_group=0,
             )
         self._processes.append(process)
         return process
@@ -148,12 +154,12 @@ class Place:
 
     def cpu_seconds(self) -> float:
         """Processor time that all processes started here have taken so far, with those that they started."""
-        sessions = {process.pid for process in self._processes}
+        groups = {process.pid for process in self._processes}
         ticks = 0
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
                 fields = stat.read_text().rpartition(")")[2].split()
-                ticks += int(fields[11]) + int(fields[12]) if int(fields[3]) in sessions else 0
+                ticks += int(fields[11]) + int(fields[12]) if int(fields[2]) in groups else 0
         return ticks / os.sysconf("SC_CLK_TCK")
 
     # Its disk.
@@ -179,7 +185,7 @@ class Place:
     @property
     def waiting(self) -> int:
         """How many calls are in the spool and not in the journal."""
-        return spool.waiting(spool.spool_folder(self.data), self._position())
+        return spool.backlog(spool.spool_folder(self.data), self._position()).rows
 
     def _database_bytes(self) -> int:
         if self.url:

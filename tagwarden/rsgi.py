@@ -22,12 +22,13 @@ from granian.http import HTTP1Settings
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[attr-defined]  # has them unsaid
 from granian.server.mp import MPServer
 
-from tagwarden.core import catalogue, crypto, locks, orphans, wire
+from tagwarden.core import catalogue, crypto, locks, logs, orphans, wire
 from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError
 from tagwarden.core.proxy import Proxies
 from tagwarden.receiver.app import Receiver
 from tagwarden.receiver.body import BodyReader, SenderLeft
+from tagwarden.receiver.monitor import Journal, Monitor
 from tagwarden.spool.door import DoorTable, door_path
 from tagwarden.spool.group_commit import GroupCommit
 from tagwarden.spool.log import SpoolWriter, spool_folder
@@ -56,6 +57,12 @@ def _django() -> WSGIApplication | None:
     return application
 
 
+def _journal() -> Journal:
+    """What asks the main database how things are. Not imported at the top, as Django isn't."""
+    journal: Any = importlib.import_module("tagwarden.journal.vitals")
+    return journal  # type: ignore[no-any-return]  # a module is taken for its functions
+
+
 def _words() -> wire.Words | None:
     """The commands and their parameters, or None if they can't be read: then intake judges the calls."""
     try:
@@ -67,7 +74,7 @@ def _words() -> wire.Words | None:
 
 
 class Front:
-    """What granian calls: receiver first, then pages.
+    """What granian calls: receiver first, then those who watch, then pages.
 
     `pages`: makes the WSGI application behind, None if it can't start.
     """
@@ -85,24 +92,35 @@ class Front:
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         settings = env()
+        logs.set_up(settings, "web")
         proxies = Proxies(settings.trusted_proxies)
         keys = crypto.read_keys(settings.keys_file)
         writer = SpoolWriter(spool_folder(settings.data), wait=locks.HANDOVER)
         bodies = BodyReader(loop)
-        self._pages = Pages(self._application(), proxies, bodies)
+        application = self._application()
+        self._pages = Pages(application, proxies, bodies)
         self._commit = GroupCommit(writer, loop)
+        door = DoorTable(door_path(settings.data), keys.digest)
         self._receiver = Receiver(
-            door=DoorTable(door_path(settings.data), keys.digest),
+            door=door,
             commit=self._commit,
             words=_words(),
             proxies=proxies,
             bodies=bodies,
             loop=loop,
         )
+        self._monitor = Monitor(
+            settings=settings,
+            door=door,
+            commit=self._commit,
+            receiver=self._receiver,
+            journal=_journal() if application else None,
+        )
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         """After the last request: what is queued is put on disk, then the process leaves."""
         self._receiver.close()
+        self._monitor.close()
         self._commit.stop()
         self._pages.close()
 
@@ -110,6 +128,8 @@ class Front:
         if await self._receiver.handle(scope, protocol):
             return
         try:
+            if await self._monitor.handle(scope, protocol):
+                return
             await self._pages.handle(scope, protocol)
         except (ProtocolClosed, SenderLeft):
             return  # nobody is there to be answered
@@ -267,6 +287,7 @@ def build_server(host: str, port: int, target: str = "tagwarden.rsgi:application
         backlog=2048,
         backpressure=4096,
         log_access=False,
+        log_dictconfig=logs.config(env()),
         respawn_failed_workers=True,
         workers_kill_timeout=10,
     )

@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from csp.constants import NONE, SELF
 
+from tagwarden.core import logs
 from tagwarden.core.crypto import read_keys
 from tagwarden.core.env import Env, env
 
@@ -162,16 +163,4 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env().log_level},
-    "loggers": {
-        "httpx": {"level": "WARNING"},
-        "axes": {"level": "WARNING"},
-        "procrastinate": {"level": "CRITICAL"},
-        "psycopg.pool": {"level": "ERROR"},
-    },
-}
+LOGGING = logs.config(env())

@@ -34,7 +34,7 @@ class MailServer:
     mails: list[EmailMessage] = field(default_factory=list)
     envelopes: list[tuple[str, list[str]]] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
-    hangs_up: bool = False  # after it has taken the text, instead of an answer
+    hangs_up_at: str = ""  # DATA: it has taken the text and doesn't answer; QUIT: it doesn't say goodbye
 
     @property
     def url(self) -> str:
@@ -58,9 +58,16 @@ class MailServer:
         assert isinstance(envelope.content, bytes)
         self.mails.append(message_from_bytes(envelope.content, EmailMessage, policy=WIRE))
         self.envelopes.append((str(envelope.mail_from), envelope.rcpt_tos))
-        if self.hangs_up:
-            server.transport.abort()
+        self._hang_up("DATA", server)
         return f"250 OK: queued as {len(self.mails)}"
+
+    async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        self._hang_up("QUIT", server)
+        return "221 Bye"
+
+    def _hang_up(self, word: str, server: SMTP) -> None:
+        if word == self.hangs_up_at:
+            server.transport.abort()
 
 
 class Certificate:

@@ -13,7 +13,7 @@ import typer
 from tagwarden import __version__
 from tagwarden.cli import init, show, supervisor
 from tagwarden.cli.supervisor import Child
-from tagwarden.core import crypto, locks
+from tagwarden.core import crypto, locks, logs
 from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError
 from tagwarden.spool.log import SpoolWriter, spool_folder
@@ -50,7 +50,7 @@ def run(host: str, port: int, others: list[Child], *, extra: "Migration | None" 
 
 def prepare(host: str, port: int) -> None:
     """Checks what would stop the start, with a sentence, and says what is about to run."""
-    logging.basicConfig(level=env().log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.set_up(env(), "serve")
     crypto.read_keys(env().keys_file)
     # A server that was killed leaves children behind for a moment; one that runs on is told from them by time.
     SpoolWriter(spool_folder(env().data), wait=locks.HANDOVER).close()

@@ -3,6 +3,8 @@
 import typer
 
 from tagwarden.cli import loading
+from tagwarden.core import logs
+from tagwarden.core.env import env
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -13,4 +15,5 @@ def worker() -> None:
 
     Several may run beside each other on PostgreSQL; on SQLite one for each data folder.
     """
+    logs.set_up(env(), "worker")
     loading.with_django("tagwarden.worker.main").run()

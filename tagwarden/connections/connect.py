@@ -24,4 +24,6 @@ def open_crm(connection: Connection) -> base.Crm:
     """The adapter of a connection, with its credentials, ready to be asked."""
     sealed = connection.credentials
     credentials = json.loads(settings.KEYS.decrypt(sealed)) if sealed else {}
-    return adapter_class(connection.crm)(base_url=connection.base_url, credentials=credentials)
+    crm = adapter_class(connection.crm)(base_url=connection.base_url, credentials=credentials)
+    crm.connection = connection.pk
+    return crm

@@ -6,7 +6,7 @@ An unknown or malformed `TAGWARDEN_*` variable stops the start with a sentence. 
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
@@ -26,6 +26,8 @@ class Env:
     trusted_proxies: tuple[str, ...]
     retry_scale: float
     log_level: str
+    log_format: str
+    metrics_token: str = field(repr=False)
 
     @property
     def on_postgresql(self) -> bool:
@@ -49,6 +51,18 @@ def _database(text: str) -> str:
     return text
 
 
+def _log_format(text: str) -> str:
+    if text not in {"text", "json"}:
+        raise ValueError("it must be text or json")
+    return text
+
+
+def _token(text: str) -> str:
+    if text and (len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text):
+        raise ValueError("it must be 16 or more plain characters without spaces")
+    return text
+
+
 def _level(text: str) -> str:
     if text.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
         raise ValueError("it must be DEBUG, INFO, WARNING or ERROR")
@@ -63,6 +77,8 @@ _KNOWN: dict[str, tuple[str, Callable[[str], object]]] = {
     "TAGWARDEN_TRUSTED_PROXIES": ("", _networks),
     "TAGWARDEN_RETRY_SCALE": ("1", _scale),
     "TAGWARDEN_LOG_LEVEL": ("INFO", _level),
+    "TAGWARDEN_LOG_FORMAT": ("text", _log_format),
+    "TAGWARDEN_METRICS_TOKEN": ("", _token),
 }
 _FOR_TESTS = {"TAGWARDEN_FAILPOINT"}
 

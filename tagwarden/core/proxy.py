@@ -41,6 +41,15 @@ class Proxies:
         return told if told in ("http", "https") and self.trusts(_host(peer)) else own
 
 
+def is_loopback(address: str) -> bool:
+    """Whether that is this machine itself: a peer's address or a Host header, with or without port."""
+    host = _host(address)
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _host(address: str) -> str:
     """An address without port and brackets: 10.0.0.1:80, [::1]:80, ::1."""
     if address.startswith("["):

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from tagwarden.core import clock, mapping
+from tagwarden.core import clock, mapping, tally
 from tagwarden.core.errors import NeedsSetting, Permanent, Retryable
 from tagwarden.core.outcome import CrmTag, Snapshot
 
@@ -57,6 +57,7 @@ class Crm(ABC):
     """A connection to one account at a CRM. Its HTTP client may be used by several threads at once."""
 
     label: str  # the CRM's name as people write it
+    connection = 0  # the connection's number, to count its calls by
     id_pattern = r"\d{1,18}"
     bulk_size = 100  # contacts in one bulk read
     one_lag = timedelta(0)  # how old what a read by id shows may be
@@ -148,6 +149,7 @@ class Crm(ABC):
             raise
         finally:
             call.ms = round((time.monotonic() - began) * 1000)
+            tally.add("crm_calls", connection=self.connection, status=call.status)
         call.ok = True
         return call, answer
 

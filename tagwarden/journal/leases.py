@@ -6,17 +6,21 @@ lane's row under its token first: no row means that the lease was lost, and the 
 """
 
 import json
+import logging
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from django.db import transaction
 
-from tagwarden.core import clock
+from tagwarden.core import clock, logs, tally
 from tagwarden.journal import restores, sql, store
+
+log = logging.getLogger(__name__)
 
 LEASE_MS = 60_000
 CRASHES_ALLOWED = 3
@@ -60,6 +64,11 @@ class Job:
     tries: int
     crashes: int
     release: int | None
+
+    @property
+    def called(self) -> str:
+        """What log lines call it: its delivery's id, or its own key if no delivery brought it."""
+        return self.delivery or self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +216,7 @@ def _close_crashed(token: str) -> None:
         "where token = %s and ended is null",
         (now, token),
     )
+    transaction.on_commit(partial(tally.add, "attempts", len(left), result="crash"))
     jobs = d.values(left)
     sql.run(f"update journal_job set crashes = crashes + 1 where {d.among('id')}", (jobs,))
     sql.run(
@@ -431,6 +441,19 @@ def finish(results: Sequence[Ended]) -> None:
     _count_ended(alone)
     if in_families or held:
         store.restand([*in_families, *held])
+    transaction.on_commit(partial(_tell, results))
+
+
+def _tell(results: Sequence[Ended]) -> None:
+    """Counts and logs what is committed: what failed loudly, all else for those who look closely."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for r in results:
+        alike.setdefault((r.result, r.job.command, r.reason), []).append(r.job.called)
+    for (result, command, reason), called in alike.items():
+        tally.add("attempts", len(called), result=result)
+        with logs.concerning(called):
+            level = logging.WARNING if result == "failed" else logging.DEBUG
+            log.log(level, "%s: %s%s, jobs: %d", command, result, f" ({reason})" if reason else "", len(called))
 
 
 def _end_jobs(ended: list[Ended], now: int) -> None:

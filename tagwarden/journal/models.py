@@ -213,6 +213,18 @@ class SpoolPosition(models.Model):
     moved = Instant()
 
 
+class Heartbeat(models.Model):
+    """A process that works: worker or intake. It says every few seconds that it is alive, and what it counted."""
+
+    name = models.CharField(max_length=120, primary_key=True)
+    kind = models.CharField(max_length=8)  # worker | intake
+    host = models.CharField(max_length=64)
+    pid = models.IntegerField()
+    started = Instant()
+    seen = Instant()  # by the database's clock
+    counts = models.TextField(default="[]")  # JSON: core/tally.counts()
+
+
 class Restore(models.Model):
     """When a site's data came out of a backup. Its effects are held until somebody resumed."""
 

@@ -23,6 +23,7 @@ PRIORITIES = (INTERACTIVE, URGENT, EFFECT, BULK)
 RELEASE_OPEN_AT_MOST_MS = 60 * 60 * 1000
 STRANGERS_KEPT = 200
 HOUR_MS = 3_600_000
+HEARTBEAT_KEPT_MS = 24 * HOUR_MS
 # Effects that can't be taken back, with the reason they end with if what asked for them came before a restore.
 MAY_HAVE_LEFT = {"mail": "restored-mail-unknown", "charge": "restored-charge-unknown"}
 
@@ -311,6 +312,26 @@ def close_releases() -> int:
         "(select 1 from journal_job j where j.release = journal_release.id and j.standing in ('waiting', 'held'))",
         (now, now, now),
     )
+
+
+# --- signs of life ------------------------------------------------------------------------------------------------
+
+
+def beat(*, name: str, kind: str, host: str, pid: int, started: int, counts: object) -> None:
+    """Writes down that this process is alive now, and what it counted. Who was silent for a day is forgotten."""
+    now = sql.dialect().now_ms
+    sql.run(
+        "insert into journal_heartbeat (name, kind, host, pid, started, seen, counts) "
+        f"values (%s, %s, %s, %s, %s, {now}, %s) on conflict (name) do update set host = excluded.host, "
+        "pid = excluded.pid, started = excluded.started, seen = excluded.seen, counts = excluded.counts",
+        (name, kind, host, pid, started, as_json(counts)),
+    )
+    sql.run(f"delete from journal_heartbeat where seen < {now} - %s", (HEARTBEAT_KEPT_MS,))
+
+
+def beat_no_more(name: str) -> None:
+    """This process ends cleanly: nobody need miss it."""
+    sql.run("delete from journal_heartbeat where name = %s", (name,))
 
 
 # --- buttons ------------------------------------------------------------------------------------------------------

@@ -7,13 +7,15 @@ kept, too, with the reason of its refusal.
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope  # type: ignore[attr-defined]  # has them unsaid
 
-from tagwarden.core import payload, reasons, wire
+from tagwarden.core import logs, payload, reasons, wire
 from tagwarden.core.proxy import Proxies
+from tagwarden.core.tally import Spread
 from tagwarden.core.uuid7 import uuid7
 from tagwarden.receiver.body import BodyReader, SenderLeft
 from tagwarden.receiver.request import Address, Request, addressed
@@ -25,6 +27,8 @@ DOOR_AT_MOST_EVERY = 0.05  # seconds; also with a flood of wrong handshakes
 REFUSED_AFTER = 0.1  # seconds: the same for all 403, so that time tells nothing of why
 STRANGERS_A_SECOND = 10
 MOST_ADDRESSES = 1_000  # remembered; an automation always posts to the same one
+
+ANSWERED_IN = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 4)  # seconds, to see how answers spread
 
 _STATUS = {"too-large": 413, "body-stopped": 408}
 _ECHOED = re.compile(r"[\x21-\x7e]{1,200}")
@@ -66,6 +70,8 @@ class Receiver:
         self._loop = loop
         self._addresses: dict[tuple[str, str], Address] = {}  # path and query → live ones, as the door is now
         self._door_read = 0.0
+        self.answered: Counter[tuple[int, str]] = Counter()  # (status, reason) → calls
+        self.seconds = Spread(ANSWERED_IN)
         self._strangers = (0, 0)  # second, how many in it
         self._keep_door_fresh()
 
@@ -88,6 +94,8 @@ class Receiver:
         request = Request(scope, address, self._proxies)
         try:
             verdict = await self._receive(request, protocol)
+            self.answered[verdict.status, verdict.reason] += 1
+            self.seconds.note(self._loop.time() - started)
             if verdict.status == 403:
                 await asyncio.sleep(started + REFUSED_AFTER - self._loop.time())
             protocol.response_bytes(verdict.status, _headers(request, verdict), _body(request, verdict))
@@ -97,6 +105,7 @@ class Receiver:
 
     async def _receive(self, request: Request, protocol: HTTPProtocol) -> Verdict:
         """Reads the body, keeps the call and says what to answer."""
+        logs.from_now_on(request.id)
         body, problem = await self._bodies.read(protocol, request.headers)
         entry = request.address.entry
         if entry is None:

@@ -89,6 +89,12 @@ class DoorTable:
         return True
 
 
+def entries(path: Path) -> list[Entry]:
+    """What stands in the table at `path`, by digest. Raises sqlite3.Error if it isn't there or can't be read."""
+    with closing(_connected(path, "ro", 5)) as db:
+        return _read(db)
+
+
 def fill(path: Path, entries: Iterable[Entry]) -> bool:
     """Makes these entries the whole content of the table at `path`, in one transaction, and raises its
     version.

@@ -9,11 +9,14 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections import deque
+from dataclasses import dataclass
 from queue import SimpleQueue
 
-from tagwarden.core import failpoints
+from tagwarden.core import failpoints, logs
 from tagwarden.core.deadlines import Deadlines
+from tagwarden.core.tally import Spread
 from tagwarden.spool.log import Row, SpoolWriter
 
 PATIENCE = 4.0  # seconds: a sender hangs up after 5, and some never send again
@@ -21,12 +24,53 @@ ROOM = 64 << 20  # bytes queued
 LARGEST_BATCH = 1_000  # rows
 LARGEST_BATCH_BYTES = 8 << 20
 ROW_OVERHEAD = 1_000  # bytes of memory a queued row takes besides its texts, about
+TROUBLE_LASTS = 10.0  # seconds after a batch that failed; then the next calls show whether it is over
 
 log = logging.getLogger(__name__)
 
 
 class NotCommitted(Exception):
     """The call could not be put on disk in time. It may be there all the same, so it may come twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How the writer is. `last_commit`: seconds since the last one, None before the first. `trouble`: "" if well."""
+
+    last_commit: float | None
+    queued_bytes: int
+    trouble: str
+
+
+class Record:
+    """What the writer did so far. Written by its thread, read by any. Moments are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self.began: float | None = None  # the batch that is in hand
+        self.committed: float | None = None
+        self.failed: tuple[float, str] | None = None
+        self.batches = Spread((1, 2, 5, 10, 20, 50, 100, 200, 500))  # rows
+        self.seconds = Spread((0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 4))
+
+    def begins(self) -> None:
+        self.began = time.monotonic()
+
+    def ended(self, rows: int, error: Exception | None) -> None:
+        now = time.monotonic()
+        if error:
+            self.failed = (now, str(error))
+        else:
+            self.committed, self.failed = now, None
+            self.batches.note(rows)
+            self.seconds.note(now - (self.began or now))
+        self.began = None
+
+    def trouble(self) -> str:
+        """What keeps calls from the disk now, or ""."""
+        now, began, failed = time.monotonic(), self.began, self.failed
+        if began is not None and now - began > PATIENCE:
+            return f"a batch has waited for the disk for {now - began:.0f} s"
+        return failed[1] if failed and now - failed[0] < TROUBLE_LASTS else ""
 
 
 class _Item:
@@ -48,6 +92,7 @@ class GroupCommit:
         self._loop = loop
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()
         self._bytes = 0
+        self.record = Record()
         self._overflow: deque[_Item] = deque()
         self._deadlines: Deadlines[asyncio.Future[None]] = Deadlines(loop, PATIENCE, _give_up)
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
@@ -57,6 +102,12 @@ class GroupCommit:
     def queued_bytes(self) -> int:
         """What waits for its commit; the bound is ROOM."""
         return self._bytes
+
+    def state(self) -> State:
+        """How the writer is now."""
+        committed = self.record.committed
+        since = None if committed is None else time.monotonic() - committed
+        return State(since, self._bytes, self.record.trouble())
 
     async def append(self, row: Row) -> None:
         """Returns when the row is on disk. Raises NotCommitted after 4 s, or if its batch failed."""
@@ -110,6 +161,7 @@ class GroupCommit:
     def _commit(self, batch: list[_Item]) -> None:
         """Commits the batch. While another holds the file, asks again for those who still wait."""
         error: Exception | None = None
+        self.record.begins()
         while any(not item.waiter.done() for item in batch):
             try:
                 # Who still waits is asked when the file is ours, for getting it may take a while.
@@ -118,11 +170,13 @@ class GroupCommit:
                 error = failure
                 if _is_busy(failure):
                     continue
-                log.error("A batch of %d calls could not be put on disk: %s", len(batch), failure)
+                with logs.concerning(item.row.id for item in batch):
+                    log.error("A batch of %d calls could not be put on disk: %s", len(batch), failure)
             else:
                 error = None
                 failpoints.reach(failpoints.COMMIT_AND_ANSWER)
             break
+        self.record.ended(len(batch), error)
         self._loop.call_soon_threadsafe(self._settle, batch, error)
 
     # In the event loop again.

@@ -57,7 +57,10 @@ class Row(NamedTuple):
 _COLUMNS = ", ".join(Row._fields)
 _INSERT = f"insert into delivery ({_COLUMNS}) values ({', '.join('?' * len(Row._fields))})"
 _SELECT = f"select row, {_COLUMNS} from delivery where row > ? order by row limit ?"
-_COUNT = "select count(*) from delivery where row > ?"
+_SITES = (
+    "select count(*), coalesce(sum(site = ?3), 0) from (select site from delivery where row > ?1 order by row limit ?2)"
+)
+_LAST = "select coalesce(max(row), 0) from delivery"
 _CREATE = """
 create table delivery (
     row integer primary key, id text not null, received integer not null, kind text not null,
@@ -255,15 +258,40 @@ def read_after(folder: Path, position: Position | None, limit: int) -> list[tupl
     return []
 
 
-def waiting(folder: Path, position: Position | None) -> int:
-    """How many rows stand after that position."""
-    total = 0
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Rows that weren't carried yet. `oldest`: when the first of them came, in ms; None if there is none."""
+
+    rows: int
+    oldest: int | None
+
+
+def backlog(folder: Path, position: Position | None) -> Backlog:
+    """What stands after that position (None: from the start). Cheap, however much it is: rows are numbered without
+    gaps. Raises as `read_after` does.
+    """
+    rows, oldest = 0, None
     for segment in _segments(folder):
         if position and segment < position.segment:
             continue
         after = position.row if position and segment == position.segment else 0
-        total += int(_read(folder / segment, _COUNT, (after,))[0][0])
-    return total
+        more = int(_read(folder / segment, _LAST, ())[0][0]) - after
+        if more > 0 and oldest is None:
+            oldest = int(_read(folder / segment, "select received from delivery where row = ?", (after + 1,))[0][0])
+        rows += max(0, more)
+    return Backlog(rows, oldest)
+
+
+def calls_of(folder: Path, position: Position | None, site: int, limit: int) -> int:
+    """How many of the next `limit` rows of a segment after that position are calls to that site."""
+    for segment in _segments(folder):
+        if position and segment < position.segment:
+            continue
+        after = position.row if position and segment == position.segment else 0
+        found = _read(folder / segment, _SITES, (after, limit, site))[0]
+        if found[0]:
+            return int(found[1])
+    return 0
 
 
 def delete_segments(folder: Path, before: date, position: Position) -> list[str]:

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from tagwarden.accounts.models import Site
 from tagwarden.journal import diagnosis
 from tagwarden.journal.models import Job, OfSite, Release
-from tagwarden.staff import filters, first_call, frame, rows, words
+from tagwarden.staff import backlog, filters, first_call, frame, rows, words
 from tagwarden.staff.filters import Filter
 from tagwarden.staff.gate import StaffRequest, staff_only
 
@@ -24,11 +24,18 @@ ALIKE = 3  # failures of one reason that are worth a note
 def deliveries(request: StaffRequest) -> HttpResponse:
     """Newest first, by key; the calls of a release are one row."""
     site, chosen = request.site, filters.read(request.GET)
+    waiting = backlog.of_site(site)
     if not chosen.active and not Job.objects.for_site(site).exists():
-        return frame.page(request, "staff/deliveries_empty.html", first_call.context(request), pace=frame.MOVING)
+        return frame.page(
+            request,
+            "staff/deliveries_empty.html",
+            {"backlog": waiting, **first_call.context(request)},
+            pace=frame.MOVING,
+        )
     start = _start(site, request.GET.get("before", ""))
     shown, more = _newest(site, chosen, start)
     context = {
+        "backlog": waiting,
         "rows": shown,
         "strip": _strip(site, chosen),
         "note": _note(site, chosen),
@@ -38,7 +45,7 @@ def deliveries(request: StaffRequest) -> HttpResponse:
         "address": chosen.address(),
         "older": urlencode({"before": _end(shown[-1])}) if more else "",
     }
-    moves = any(row.moves for row in shown)
+    moves = waiting is not None or any(row.moves for row in shown)
     pace = None if start else frame.MOVING if moves else frame.QUIET
     return frame.page(request, "staff/deliveries.html", context, pace=pace)
 

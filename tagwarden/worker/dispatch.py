@@ -12,7 +12,7 @@ from types import ModuleType
 
 from django.db import DataError, IntegrityError
 
-from tagwarden.core import clock, failpoints
+from tagwarden.core import clock, failpoints, logs
 from tagwarden.core.env import env
 from tagwarden.core.errors import NeedsSetting, Permanent, Retryable, TagwardenError
 from tagwarden.core.options import ConnectionOptions, SiteOptions
@@ -89,9 +89,10 @@ def settle_refreshes(around: Surroundings, jobs: Sequence[Job], fetched: reads.F
         if len(by_contact) > 1:
             log.warning("a batch of %d contacts broke (%r): each is tried alone", len(by_contact), error)
             for contact_jobs in by_contact.values():
-                settle_refreshes(around, contact_jobs, fetched)
+                with logs.concerning(job.called for job in contact_jobs):
+                    settle_refreshes(around, contact_jobs, fetched)
             return
-        log.exception("delivery %s: refreshing the contact broke", jobs[0].delivery)
+        log.exception("refreshing the contact broke")
         _end_broken(around, jobs, error, fetched.calls(jobs[0].contact))
 
 
@@ -230,17 +231,22 @@ def settle_commands(around: Surroundings, jobs: Sequence[Job], fetched: reads.Fe
     """Runs the function of a command for each job and writes down its outcome, with what it asks for as children."""
     failpoints.reach(failpoints.NETWORK_AND_TRANSACTION)
     for job in jobs:
-        calls = fetched.calls(job.contact)
-        try:
-            with leases.outcome_transaction(around.lane, [job]) as in_hand:
-                leases.finish([_run(around, job, fetched, calls) for job in in_hand])
-        except TagwardenError as refusal:
-            with leases.outcome_transaction(around.lane, [job]) as in_hand:
-                leases.finish([retry.after_error(job, refusal, calls) for job in in_hand])
-        except MISTAKES as mistake:
-            log.exception("delivery %s: the command %s broke", job.delivery, job.command)
-            _end_broken(around, [job], mistake, calls)
+        with logs.concerning([job.called]):
+            _settle_command(around, job, fetched)
     failpoints.reach(failpoints.AFTER_TRANSACTION)
+
+
+def _settle_command(around: Surroundings, job: Job, fetched: reads.Fetched) -> None:
+    calls = fetched.calls(job.contact)
+    try:
+        with leases.outcome_transaction(around.lane, [job]) as in_hand:
+            leases.finish([_run(around, job, fetched, calls) for job in in_hand])
+    except TagwardenError as refusal:
+        with leases.outcome_transaction(around.lane, [job]) as in_hand:
+            leases.finish([retry.after_error(job, refusal, calls) for job in in_hand])
+    except MISTAKES as mistake:
+        log.exception("the command %s broke", job.command)
+        _end_broken(around, [job], mistake, calls)
 
 
 def _run(around: Surroundings, job: Job, fetched: reads.Fetched, calls: list[dict[str, object]]) -> Ended:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from tagwarden.core import failpoints
+from tagwarden.core import failpoints, logs
 from tagwarden.core.errors import NeedsSetting, Permanent, TagwardenError
 from tagwarden.core.options import ConnectionOptions
 from tagwarden.crms import base
@@ -51,7 +51,7 @@ def perform(
 def _attempt(performed: Performed, jobs: Sequence[Job], step: Callable[[], dict[int, TagwardenError]]) -> None:
     errors: dict[int, TagwardenError] = {}
     try:
-        with base.recording() as calls:
+        with logs.concerning(job.called for job in jobs), base.recording() as calls:
             performed.calls |= dict.fromkeys((job.id for job in jobs), calls)
             errors = step()
             failpoints.reach(failpoints.SENT_AND_RESULT)

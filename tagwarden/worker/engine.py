@@ -19,6 +19,7 @@ from django.db import DatabaseError, connection
 
 from tagwarden.core import catalogue
 from tagwarden.journal import leases, schema, sql
+from tagwarden.worker.heartbeat import Heartbeat
 from tagwarden.worker.lanes import Adapters, Batch, Drain
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Engine:
         self._since: dict[int, float] = {}  # lane → when its lease began
         self._turns: deque[Drain] = deque()
         self._renewed = time.monotonic()
+        self._alive = Heartbeat("worker")
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop` is set. A database that is away, locked or migrating is waited for."""
@@ -53,6 +55,7 @@ class Engine:
                 if not schema.fits():
                     stop.wait(AFTER_TROUBLE_SECONDS)
                     continue
+                self._alive.beat()
                 if not self.turn():
                     self._wait(LOOK_SECONDS)
             except DatabaseError as error:
@@ -193,6 +196,7 @@ class Engine:
             for drain in self._drains.values():
                 leases.close_unspent(drain.lane)
                 leases.give_back(drain.lane)
+            self._alive.end()
         except DatabaseError as error:
             log.warning("leases are left to run out, the database can't be used: %s", error)
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -15,12 +15,12 @@ from django.db import DatabaseError, connection, transaction
 
 from tagwarden.accounts.models import Site
 from tagwarden.connections import handshakes
-from tagwarden.core import catalogue, clock, failpoints, locks, redact
+from tagwarden.core import catalogue, clock, failpoints, locks, logs, redact
 from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError
 from tagwarden.journal import schema, sql, store
 from tagwarden.spool import log as spool
-from tagwarden.worker import plan
+from tagwarden.worker import heartbeat, plan
 from tagwarden.worker.doors import Doors
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,9 @@ class Intake:
         rows = spool.read_after(self._folder, position, BATCH)  # read whole before the transaction begins
         if not rows:
             return 0
-        self._copy_all(spool_id, rows)
+        with logs.concerning(row.id for _, row in rows):
+            self._copy_all(spool_id, rows)
+            log.debug("calls carried into the journal: %d", len(rows))
         return len(rows)
 
     def _copy_all(self, spool_id: str, rows: list[Carried]) -> None:
@@ -66,7 +68,8 @@ class Intake:
                 return
             log.warning("a batch of %d calls broke (%r): each is copied alone", len(rows), error)
             for one in rows:
-                self._copy_all(spool_id, [one])
+                with logs.concerning([one[1].id]):
+                    self._copy_all(spool_id, [one])
 
     def _copy(self, spool_id: str, rows: list[Carried]) -> None:
         last, arrived = rows[-1][0], [row for _, row in rows]
@@ -87,7 +90,7 @@ class Intake:
 
     def _put_aside(self, spool_id: str, position: spool.Position, row: spool.Row, error: Exception) -> None:
         """A call that we can't copy is our mistake: it is kept as far as it goes, failed, and holds up no other."""
-        log.error("delivery %s could not be read: %r", row.id, error)
+        log.error("the call could not be read: %r", error)
         query = row.query.replace("\0", "")
         place = plan.places([row.connection or 0])[row.connection or 0]
         kept = _delivery(row, place)._replace(method="", path="", query=query, headers="[]", host="", address="")
@@ -198,12 +201,14 @@ def run() -> None:
     lock = _only_intake(spool.spool_folder(env().data))  # held until the process ends
     log.debug("holding %s", lock)
     intake, doors = Intake(env().data), Doors(env().data)
+    alive = heartbeat.of_intake(spool.spool_id(spool.spool_folder(env().data)))
     look_at_doors, clean = _Clock(DOOR_SECONDS), _Clock(CLEAN_SECONDS)
     while not stop.is_set():
         try:
             if not schema.fits():
                 stop.wait(AFTER_TROUBLE_SECONDS)
                 continue
+            alive.beat()
             if look_at_doors.strikes():
                 doors.follow()
             if clean.strikes():
@@ -214,3 +219,4 @@ def run() -> None:
             log.warning("the database can't be used now, calls wait in the spool: %s", error)
             connection.close()
             stop.wait(AFTER_TROUBLE_SECONDS)
+    alive.end()

@@ -6,6 +6,7 @@ All database work is done by the thread that owns the drain; threads of the pool
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from queue import SimpleQueue
 from types import ModuleType
@@ -14,7 +15,7 @@ from typing import Any
 from tagwarden.accounts.models import Site
 from tagwarden.connections import connect
 from tagwarden.connections.models import Connection
-from tagwarden.core import clock
+from tagwarden.core import clock, logs
 from tagwarden.core.env import env
 from tagwarden.core.errors import NeedsSetting, Permanent, SettingsError
 from tagwarden.core.options import ConnectionOptions
@@ -97,7 +98,8 @@ class Drain:
             self._taken = self._take()
         if not self._taken:
             return False
-        self._begin(self._taken)
+        with logs.concerning(job.called for job in self._taken):
+            self._begin(self._taken)
         self._taken = []
         return True
 
@@ -120,7 +122,8 @@ class Drain:
 
     def settle(self, batch: Batch) -> None:
         """Writes down what a batch's network step brought. Raises LeaseLost or a DatabaseError."""
-        batch.settle(batch.result)
+        with logs.concerning(job.called for job in batch.jobs):
+            batch.settle(batch.result)
         self._in_flight.remove(batch)
 
     def _begin(self, jobs: list[Job]) -> None:
@@ -206,7 +209,7 @@ class Drain:
                 batch.settle = lambda _: dispatch.settle_broken(around, jobs)
             self._finished.put(batch)
 
-        self._pool.submit(step)
+        self._pool.submit(copy_context().run, step)
 
     def _understand_again(self, job: Job) -> None:
         """A redelivered call that was not understood before: read once more, with today's commands."""

@@ -68,6 +68,11 @@ def jobs(place: Place) -> dict[str, tuple[Any, ...]]:
     return {row[0]: row[1:] for row in place.database.rows(f"select {columns} from journal_job")}
 
 
+def members(place: Place) -> list[tuple[Any, ...]]:
+    """The members' contacts, with what the CRM said of them."""
+    return place.database.rows("select id, external_id, email, read_started_at from members_contact order by id")
+
+
 def run(place: Place, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """A command that may be refused, or die: in a session of its own."""
     return subprocess.run(

@@ -43,6 +43,13 @@ def test_a_webhook_comes_in_at_once_and_becomes_a_job(server, made):
     wait_until(lambda: delivery in serving.tagwarden(made[0], "delivery", "list", "--json"))
 
 
+def test_the_door_goes_before_the_work_behind_it(server):
+    def niceness(part: str) -> int:
+        return os.getpriority(os.PRIO_PROCESS, server.part(part))
+
+    wait_until(lambda: niceness("intake") == niceness("worker") > niceness("web"))
+
+
 def test_sigterm_ends_all_parts_cleanly(server):
     children = serving.descendants(server.process.pid)
     assert len(children) >= 3

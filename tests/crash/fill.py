@@ -10,6 +10,7 @@ from tagwarden.cli import init, loading
 from tagwarden.core import crypto
 from tagwarden.core.env import env
 
+DONE_TAG = "Password sent"
 RELEASE_DELAY = 1  # seconds; as short as makes sense, so that releases come and go while processes die
 
 
@@ -21,7 +22,7 @@ def main() -> None:
     loading.with_django("tagwarden.cli.migrate").migrate()
     filled = loading.with_django("tagwarden.cli.demo_site").fill(public_url=f"http://127.0.0.1:{port}", crm_url=crm_url)
     setup = loading.with_django("tagwarden.connections.setup")
-    setup.change(filled.connection, {"release_delay": str(RELEASE_DELAY)})
+    setup.change(filled.connection, {"release_delay": str(RELEASE_DELAY), "genpass_done_tag": DONE_TAG})
     handshakes = loading.with_django("tagwarden.connections.handshakes")
     secret = handshakes.reveal(filled.connection.handshakes.get())
     print(json.dumps({"secret": secret}))

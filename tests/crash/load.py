@@ -4,6 +4,7 @@ import contextlib
 import random
 import threading
 from collections import Counter
+from uuid import uuid4
 
 import httpx
 
@@ -27,6 +28,7 @@ class Sender(threading.Thread):
         self.answered: list[str] = []  # ids of the calls answered 200
         self.statuses: Counter[str] = Counter()
         self.stale: set[int] = set()  # whose last change no call told of
+        self.joined: list[int] = []  # contacts who are new in the CRM
         self.broken: Exception | None = None
 
     def run(self) -> None:
@@ -46,16 +48,31 @@ class Sender(threading.Thread):
 
     def _something_happens(self) -> None:
         kind = self._chance.random()
-        if kind < 0.85:
+        if kind < 0.1:
+            self._somebody_joins()
+        elif kind < 0.85:
             contact = self._chance.choice(self._contacts)
             self._change(contact)
             self._call("updateuser", contact)
-            if kind < 0.1:
+            if kind < 0.2:
                 self._call("updateuser", contact)
         elif kind < 0.9:
             self._call("updateuser", NOBODY + self._chance.randrange(1000))
         else:
             self._release()
+
+    def _somebody_joins(self) -> None:
+        """A contact is made, and a call comes for it, sometimes two; or one more for somebody who joined before."""
+        if self.joined and self._chance.random() < 0.3:
+            self._call("genpass", self._chance.choice(self.joined))
+            return
+        person = {"email": f"{uuid4().hex}@example.com", "first_name": "New"}
+        answer = self._admin.post("/admin/contacts", json={"contacts": [person]}, timeout=30).raise_for_status()
+        (contact,) = answer.json()["ids"]
+        self.joined.append(contact)
+        self.stale.add(contact)
+        for _ in range(self._chance.choice([1, 1, 2])):
+            self._call("genpass", contact)
 
     def _release(self) -> None:
         """A group gets or loses a tag at once, and a call is sent for each of them."""
@@ -69,6 +86,11 @@ class Sender(threading.Thread):
         """A batchsync call for each of its contacts."""
         for contact in self._contacts:
             self._call("batchsync", contact, release="last")
+
+    def welcome(self, contacts: list[int]) -> None:
+        """A genpass call for each of these."""
+        for contact in contacts:
+            self._call("genpass", contact)
 
     def _change(self, *contacts: int) -> None:
         self.stale.update(contacts)
@@ -114,6 +136,10 @@ class Senders:
     @property
     def answered(self) -> list[str]:
         return [call for sender in self.each for call in sender.answered]
+
+    @property
+    def joined(self) -> list[int]:
+        return [contact for sender in self.each for contact in sender.joined]
 
     @property
     def statuses(self) -> Counter[str]:

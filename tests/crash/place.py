@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -75,6 +75,15 @@ class Database:
                 return server.execute(query).fetchall()
         with contextlib.closing(sqlite3.connect(f"{self.file.as_uri()}?mode=ro", uri=True, timeout=20)) as file:
             return file.execute(query).fetchall()
+
+    def write(self, statement: str) -> None:
+        """Changes it behind the product's back."""
+        if self.url:
+            with psycopg.connect(self.url, autocommit=True) as server:
+                server.execute(statement)
+            return
+        with contextlib.closing(sqlite3.connect(self.file, isolation_level=None, timeout=20)) as file:
+            file.execute(statement)
 
     def one(self, query: str) -> Any:
         """The first value of the first row."""
@@ -213,7 +222,7 @@ class Place:
         """How many calls are on disk and not in the journal."""
         positions = self.database.rows("select segment, line from journal_spoolposition")
         position = spool.Position(*positions[0]) if positions else None
-        return spool.waiting(spool.spool_folder(self.data), position)
+        return spool.backlog(spool.spool_folder(self.data), position).rows
 
     def open_work(self) -> dict[str, Any]:
         """All that isn't settled yet, by kind; empty when everything is."""
@@ -253,8 +262,19 @@ class Place:
             held[int(contact)].add(name)
         return {contact: frozenset(names) for contact, names in held.items()}
 
-    def tags_there(self) -> dict[int, frozenset[str]]:
+    def there(self, joined: Sequence[int]) -> list[dict[str, Any]]:
+        """The members and those who joined, as the CRM has them."""
+        ids = [*range(1, self.members + 1), *joined]
+        return [row for at in range(0, len(ids), 100) for row in self.crm.in_bulk(*ids[at : at + 100])]
+
+    def tags_there(self, joined: Sequence[int]) -> dict[int, frozenset[str]]:
         """Contact → the names of the tags it holds in the CRM."""
-        ids = range(1, self.members + 1)
-        rows = [row for at in range(0, self.members, 100) for row in self.crm.in_bulk(*ids[at : at + 100])]
-        return {row["id"]: frozenset(tag["name"] for tag in row["tags"]) for row in rows}
+        return {row["id"]: frozenset(tag["name"] for tag in row["tags"]) for row in self.there(joined)}
+
+    def hashed_passwords(self) -> dict[int, str]:
+        """Contact → its account's password as it is stored."""
+        query = (
+            "select c.external_id, a.password from members_contact c join members_member m on m.id = c.member_id "
+            "join accounts_account a on a.id = m.account_id"
+        )
+        return {int(contact): password for contact, password in self.database.rows(query)}

@@ -25,6 +25,8 @@ POINTS = {
     failpoints.COPY_AND_COMMIT: 0.1,
     failpoints.NETWORK_AND_TRANSACTION: 0.2,
     failpoints.AFTER_TRANSACTION: 0.2,
+    failpoints.SENT_AND_RESULT: 0.2,
+    failpoints.RESULT_AND_TRANSACTION: 0.2,
 }
 SETTLED_WITHIN = 150  # seconds
 
@@ -142,9 +144,10 @@ class Rounds:
         self.place.until_settled(SETTLED_WITHIN)
 
     def refresh_all(self) -> None:
-        """One last release for everybody, so that also those follow of whose change the server never heard."""
+        """One last call for everybody, so that also those follow of whose change the server never heard."""
         senders = Senders(self.place, 0, how_many=1)
         senders.tell_all()
+        senders.each[0].welcome(self.senders.joined)
         assert set(senders.statuses) == {"200"}, senders.statuses
         self.story.statuses += senders.statuses
         self.senders.each += senders.each

@@ -1,15 +1,17 @@
 """After any number of crashes nothing promised is lost, nothing is done twice, and all books agree."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
+from django.contrib.auth.hashers import check_password
 
+from tests.crash.fill import DONE_TAG
 from tests.crash.rounds import Rounds
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # each wait inside has a bound of its own
 EXPLAINED = {  # by the CRM's faults, by our own deaths, or by a contact that is no member
     *("crm-paused", "crm-overloaded", "crm-unreachable", "crm-answer-broken", "tags-missing", "row-missing"),
-    *("crm-settling", "worker-died", "not-a-member", ""),
+    *("crm-settling", "worker-died", "not-a-member", "password-handed-over", ""),
 }
 
 
@@ -37,6 +39,8 @@ def test_every_job_has_one_outcome(aftermath: Rounds) -> None:
     good = "outcome in ('done', 'no-op') and state = 'finished' and standing = outcome and finished is not null"
     jobs = {row[0] for row in database.rows("select id from journal_job")}
     assert jobs - {row[0] for row in database.rows(f"select id from journal_job where {good}")} == set()
+    idle = "select id from journal_job where after is not null and outcome = 'no-op'"  # ended with the step before
+    jobs -= {row[0] for row in database.rows(idle)}
     ended = Counter(
         row[0] for row in database.rows("select job from journal_attempt where result in ('done', 'no-op')")
     )
@@ -83,7 +87,7 @@ def test_no_call_was_turned_away_by_a_running_server(aftermath: Rounds) -> None:
 
 
 def test_members_have_the_tags_that_calls_told_of(aftermath: Rounds) -> None:
-    here, there = aftermath.place.tags_here(), aftermath.place.tags_there()
+    here, there = aftermath.place.tags_here(), aftermath.place.tags_there(aftermath.senders.joined)
     told = set(there) - aftermath.senders.stale
     assert len(told) > len(there) / 4
     assert {contact: (here[contact], there[contact]) for contact in told if here[contact] != there[contact]} == {}
@@ -91,7 +95,37 @@ def test_members_have_the_tags_that_calls_told_of(aftermath: Rounds) -> None:
 
 def test_after_one_more_release_all_members_have_the_tags_of_the_crm(aftermath: Rounds) -> None:
     aftermath.refresh_all()
-    assert aftermath.place.tags_here() == aftermath.place.tags_there()
+    assert aftermath.place.tags_here() == aftermath.place.tags_there(aftermath.senders.joined)
+
+
+def test_the_password_in_the_crm_signs_everybody_in_who_joined(aftermath: Rounds) -> None:
+    joined, hashed = aftermath.senders.joined, aftermath.place.hashed_passwords()
+    in_field = {row["id"]: row["fields"]["Password"] for row in aftermath.place.there(joined)}
+    assert joined
+    assert [contact for contact in joined if not check_password(in_field[contact], hashed[contact])] == []
+    aftermath.story.figures["joined, and can sign in"] = len(joined)
+
+
+def test_everybody_who_joined_has_one_account(aftermath: Rounds) -> None:
+    database = aftermath.place.database
+    accounts = database.one("select count(*) from accounts_account where role = 'member'")
+    people = aftermath.place.members + len(aftermath.senders.joined)
+    assert accounts == database.one("select count(*) from members_contact") == people
+
+
+def test_the_tag_that_the_mail_waits_for_came_once_and_after_the_password(aftermath: Rounds) -> None:
+    of_password, of_tag = defaultdict(list), defaultdict(list)
+    for write in aftermath.place.crm.writes():
+        if write["changed"] and write["detail"] == "Password":
+            of_password[write["contact"]].append(write["id"])
+        elif write["what"] == "tag-add" and write["detail"] == DONE_TAG:
+            of_tag[write["contact"]].append((write["id"], write["changed"]))
+    joined = aftermath.senders.joined
+    assert set(of_tag) == set(joined)
+    assert {contact: of_tag[contact] for contact in joined if sum(new for _, new in of_tag[contact]) != 1} == {}
+    too_early = {c for c in joined if not of_password[c] or min(of_tag[c])[0] < max(of_password[c])}
+    assert too_early == set()
+    aftermath.story.figures["passwords written anew by a repeat"] = sum(len(of_password[c]) - 1 for c in joined)
 
 
 def test_it_still_ends_cleanly(aftermath: Rounds) -> None:

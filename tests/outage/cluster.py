@@ -4,11 +4,14 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.sandbox.conftest import free_port
+from tests.serving import descendants
 
 
 def binaries() -> Path | None:
@@ -38,6 +41,19 @@ class Cluster:
     def stop(self, how: str) -> None:
         """`how`: "immediate", which is a crash, or "fast", which ends all connections first."""
         self._run("pg_ctl", "-m", how, "-w", "stop")
+
+    @contextlib.contextmanager
+    def hanging(self) -> Iterator[None]:
+        """All its processes stand still: connections stay open and nothing answers."""
+        pid = int((self._folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        stopped = [pid, *descendants(pid)]
+        for each in stopped:
+            os.kill(each, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for each in stopped:
+                os.kill(each, signal.SIGCONT)
 
     def remove(self) -> None:
         with contextlib.suppress(subprocess.CalledProcessError):  # it may be stopped already

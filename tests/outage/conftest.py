@@ -60,3 +60,10 @@ def small(tmp_path: Path, small_crm: Crm) -> Iterator[Place]:
     """A running server on SQLite with ten members."""
     with ExitStack() as stack:
         yield _started(stack, tmp_path, small_crm, "", 10)
+
+
+@pytest.fixture
+def small_on_postgresql(tmp_path: Path, small_crm: Crm, cluster: Cluster) -> Iterator[Place]:
+    """A running server on a PostgreSQL of its own with ten members."""
+    with ExitStack() as stack:
+        yield _started(stack, tmp_path, small_crm, cluster.url, 10)

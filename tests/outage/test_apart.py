@@ -117,7 +117,7 @@ class Apart:
             for row in self.database.rows("select spool, segment, line from journal_spoolposition")
         }
         folders = [spool.spool_folder(self.place.data / name) for name in names]
-        return sum(spool.waiting(folder, reached.get(spool.spool_id(folder))) for folder in folders)
+        return sum(spool.backlog(folder, reached.get(spool.spool_id(folder))).rows for folder in folders)
 
     def jobs(self) -> int:
         return int(self.database.one("select count(*) from journal_job"))

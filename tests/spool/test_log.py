@@ -67,7 +67,7 @@ def test_what_was_appended_is_read_back_as_it_was(folder: Path) -> None:
 
 def test_an_empty_or_missing_spool_reads_as_nothing(folder: Path) -> None:
     assert log.read_after(folder, None, 10) == []
-    assert log.waiting(folder, None) == 0
+    assert log.backlog(folder, None) == log.Backlog(0, None)
     assert log.spool_id(folder) == ""
 
 
@@ -80,7 +80,7 @@ def test_a_reader_goes_on_over_midnight_and_misses_nothing(folder: Path) -> None
         assert bodies(folder) == [b"%d" % n for n in range(7)]
         middle = log.read_after(folder, None, 2)[-1][0]
         assert bodies(folder, middle) == [b"%d" % n for n in range(2, 7)]
-        assert log.waiting(folder, middle) == 5
+        assert log.backlog(folder, middle) == log.Backlog(5, 1)
         writer.close()
 
 

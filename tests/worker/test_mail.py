@@ -166,20 +166,29 @@ def test_a_server_that_is_away_is_tried_again(road: Road, smtp_url: SetUp) -> No
 
 
 def test_no_answer_to_the_text_is_unknown_and_only_a_click_sends_it_again(road: Road, server: MailServer) -> None:
-    server.hangs_up = True
+    server.hangs_up_at = "DATA"
     job = new_mail(road)
     road.work()
     assert ended(job) == ("finished", "unknown", "mail-unknown")
     assert job.standing == "unknown"
     assert len(server.mails) == 1
 
-    server.hangs_up = False
+    server.hangs_up_at = ""
     store.redeliver([job.pk], account=None)
     road.work()
 
     assert ended(job)[1] == "done"
     first, second = server.mails
     assert first["Message-ID"] == second["Message-ID"]
+
+
+def test_a_server_that_says_no_goodbye_has_the_mail(road: Road, server: MailServer) -> None:
+    server.hangs_up_at = "QUIT"
+    job = new_mail(road)
+    road.work()
+
+    assert ended(job)[1] == "done"
+    assert len(server.mails) == 1
 
 
 def test_a_mail_whose_sender_died_is_unknown_and_not_sent_again(road: Road, server: MailServer) -> None:

@@ -137,11 +137,14 @@ def test_calls_that_were_not_understood_send_no_mail(alice: Account, fail: Fail)
     assert mails() == []
 
 
-def test_a_notice_that_could_not_be_sent_sends_no_notice(alice: Account, fail: Fail) -> None:
+def test_a_notice_that_could_not_be_sent_sends_no_notice(
+    now: time_machine.Traveller, alice: Account, fail: Fail
+) -> None:
     fail("crm-key-refused")
     notices.look()
     Job.objects.filter(command="mail").update(outcome="failed", reason="mail-login-refused", finished=clock.now_ms())
     Job.objects.filter(command="updateuser").delete()
+    now.shift(timedelta(hours=1))
     notices.look()
 
     assert len(mails()) == 1

@@ -14,8 +14,4 @@ class Migration(migrations.Migration):
             model_name='job',
             index=models.Index(condition=models.Q(('state', 'held')), fields=['reason'], name='job_held_reason'),
         ),
-        migrations.AddIndex(
-            model_name='job',
-            index=models.Index(condition=models.Q(('outcome', 'failed')), fields=['finished'], name='job_failed'),
-        ),
     ]
