@@ -131,30 +131,32 @@ def renew(lanes: Sequence[Lane]) -> set[int]:
     return {lane for (lane,) in sql.rows(f"select id from journal_lane where {d.among('token')}", (tokens,))}
 
 
-def give_back(lane: Lane, *, looked: int = 0, kept: Kept | None = None, look_at: int | None = None) -> bool:
+def give_back(lane: Lane, *, all_held_back: bool = False, kept: Kept | None = None, look_at: int | None = None) -> bool:
     """Ends the lease and writes down when the lane is due next. Returns whether it is due at once.
 
-    `looked`: the moment (ms) at which there was nothing to take: what was due by then is held back (order, a sibling),
-    so it is looked at again in a second, or at `look_at` (ms), even if nothing is due. What came in since is due at
-    once, unless the lane is paused. `kept`: how its CRM does.
+    `all_held_back`: there was nothing to take. What is due and still can't be taken (order, a sibling) is looked at
+    again in a second; what came in meanwhile is due at once, unless the lane is paused. `kept`: how its CRM does.
+    `look_at` (ms): when its CRM allows the next call, if it allows none now.
     """
     with transaction.atomic():
         if kept:
             limits.keep(lane.id, lane.token, kept)
-        held = sql.run(
-            "update journal_lane set token = '', until = 0 where id = %s and token = %s",
-            (lane.id, lane.token),
-        )
-        if not held:
+        if not _end_lease(lane.id, lane.token):
             return False
         due, now = _first_due(lane.id), clock.now_ms()
         if look_at is not None:
             due = look_at
-        elif due is not None and due <= looked:
+        elif due is not None and due <= now and all_held_back and not _most_urgent(lane, 1, {}, [], store.BULK):
             due = now + BLOCKED_LOOK_MS
         sql.run("update journal_lane set next_due = %s where id = %s", (due, lane.id))
     paused = kept is not None and kept.paused_until > now
     return due is not None and due <= now and not paused
+
+
+def _end_lease(lane: int, token: str) -> bool:
+    """Holds the lane's row until the transaction ends: what comes in meanwhile lowers `next_due` afterwards."""
+    ended = "update journal_lane set token = '', until = 0 where id = %s and token = %s"
+    return bool(sql.run(ended, (lane, token)))
 
 
 def close_unspent(lane: Lane, *, but: Sequence[Job] = ()) -> None:
@@ -176,11 +178,9 @@ def take_over_all(worker: str = "") -> int:
             "select id, token from journal_lane where token <> '' and %s in ('', worker) order by id", (worker,)
         )
         for lane, token in left:
-            _close_crashed(token)
-            sql.run(
-                "update journal_lane set token = '', until = 0, next_due = %s where id = %s",
-                (_first_due(lane), lane),
-            )
+            if _end_lease(lane, token):
+                _close_crashed(token)
+                sql.run("update journal_lane set next_due = %s where id = %s", (_first_due(lane), lane))
     return len(left)
 
 

@@ -69,8 +69,7 @@ class Engine:
         raise NotImplementedError
 
     def go_on(self, lane_id: int) -> None:
-        """Says what becomes of a lane that was given back and is due at once."""
-        raise NotImplementedError
+        """A lane that was given back is due at once. Where looking is frequent, nothing is to be done about it."""
 
     def soon(self, act: Callable[[], None]) -> None:
         """For other threads: lets this engine's own thread do that next."""
@@ -115,7 +114,6 @@ class Engine:
         drain = self._turns.popleft()
         if self._drains.get(drain.lane.id) is not drain:
             return False
-        looked = clock.now_ms()
         try:
             its_time_is_up = time.monotonic() - self._since[drain.lane.id] >= self.HOLD_SECONDS
             started = not its_time_is_up and drain.start()
@@ -124,7 +122,7 @@ class Engine:
             else:
                 if its_time_is_up:
                     leases.close_unspent(drain.lane)  # work taken just before the database went away
-                self._give_back(drain, looked=0 if its_time_is_up else looked)
+                self._give_back(drain, all_held_back=not its_time_is_up)
         except sql.AWAY:
             self._turns.append(drain)
             raise
@@ -133,9 +131,9 @@ class Engine:
             return False
         return started
 
-    def _give_back(self, drain: Drain, looked: int) -> None:
-        look_at = drain.look_at if looked else None
-        due = leases.give_back(drain.lane, looked=looked, kept=drain.pace.kept(), look_at=look_at)
+    def _give_back(self, drain: Drain, *, all_held_back: bool) -> None:
+        look_at = drain.look_at if all_held_back else None
+        due = leases.give_back(drain.lane, all_held_back=all_held_back, kept=drain.pace.kept(), look_at=look_at)
         del self._drains[drain.lane.id]
         if due:
             self.go_on(drain.lane.id)

@@ -15,6 +15,3 @@ class Engine(engine.Engine):
     def look(self) -> None:
         self._schedule.tick()
         self.lease(leases.due_lanes())
-
-    def go_on(self, lane_id: int) -> None:
-        self.lease([lane_id])
