@@ -1,6 +1,6 @@
 """What a lane's row keeps of its CRM between two drains: the rate budget, the breaker, and a pause that it asked for.
 
-Part of the journal's writer (store.py, leases.py). What the texts mean is arithmetic in core/ratelimit.py and
+Part of the journal's only writer (journal/store.py). What the texts mean is arithmetic in core/ratelimit.py and
 core/breaker.py. Only who holds the lane's lease writes them, so that all workers share one budget.
 """
 

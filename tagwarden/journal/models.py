@@ -1,4 +1,4 @@
-"""The journal's tables, to read in pages and to migrate. `journal/store.py` is their only writer.
+"""The journal's tables, to read in pages and to migrate. Written by `journal/store.py` and its parts only.
 
 Moments are milliseconds since 1970 in UTC, the same on SQLite and PostgreSQL; the field turns them into aware
 datetimes here. Site, connection, handshake and account are plain numbers: the journal outlives what they name.

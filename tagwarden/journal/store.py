@@ -1,6 +1,6 @@
 """What comes into the journal: deliveries, jobs, releases, positions, and the buttons that start jobs again.
 
-Together with journal/leases.py (taking jobs and finishing them) the only writer of the journal's tables. Plain SQL,
+Together with leases (taking jobs), endings, limits and restores the only writer of the journal's tables. Plain SQL,
 the same for SQLite and PostgreSQL ≥ 15, on the cursor of Django's own connection. Every function is safe to repeat:
 rows are recognised by their key. Within a transaction lanes are touched first, in ascending order, and counters
 last, so that two transactions never wait for each other crosswise.
@@ -467,3 +467,13 @@ def restand(job_ids: Iterable[int]) -> None:
 
 def _worst(standings: set[str], own: str) -> str:
     return next((standing for standing in _WORST_FIRST if standing in standings), own)
+
+
+def hold_siblings(given_up: Sequence[str]) -> None:
+    """Steps that wait for these jobs (by key), which were given up, are held until somebody mends that."""
+    d = sql.dialect()
+    sql.run(
+        "update journal_job set state = 'held', reason = 'sibling-not-done' "
+        f"where {d.among('after')} and state = 'waiting'",
+        (d.values(given_up),),
+    )

@@ -18,7 +18,7 @@ from tagwarden.core.errors import NeedsSetting, Permanent, Retryable, TagwardenE
 from tagwarden.core.options import ConnectionOptions, SiteOptions
 from tagwarden.core.outcome import CrmTag, Effect, FollowUp, Kind, Outcome, Snapshot
 from tagwarden.crms import base
-from tagwarden.journal import leases, store
+from tagwarden.journal import endings, leases, store
 from tagwarden.journal.leases import Ended, Job, Lane
 from tagwarden.members import enrol, sync
 from tagwarden.members.models import Member, Source
@@ -62,19 +62,19 @@ def settle_strangers(around: Surroundings, jobs: Sequence[Job]) -> None:
     """Refreshes of contacts who are not members: nothing to read."""
     if jobs:
         with leases.outcome_transaction(around.lane, jobs) as in_hand:
-            leases.finish([Ended(job, Kind.NO_OP, Kind.NO_OP, "not-a-member") for job in in_hand])
+            endings.finish([Ended(job, Kind.NO_OP, Kind.NO_OP, "not-a-member") for job in in_hand])
 
 
 def settle_failed(around: Surroundings, jobs: Sequence[Job], error: TagwardenError) -> None:
     """Jobs that can't even begin: they end with that reason, to be redelivered when it is mended."""
     with leases.outcome_transaction(around.lane, jobs) as in_hand:
-        leases.finish([retry.after_error(job, error, []) for job in in_hand])
+        endings.finish([retry.after_error(job, error, []) for job in in_hand])
 
 
 def settle_held(around: Surroundings, jobs: Sequence[Job], reason: str) -> None:
     """Jobs that wait, at no cost, for something that must be set up first."""
     with leases.outcome_transaction(around.lane, jobs) as in_hand:
-        leases.finish([Ended(job, "held", "", reason, {}, (), job.received) for job in in_hand])
+        endings.finish([Ended(job, "held", "", reason, {}, (), job.received) for job in in_hand])
 
 
 # --- refreshes -------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def _settle_together(around: Surroundings, jobs: Sequence[Job], fetched: reads.F
             for contact, of_contact in by_contact.items()
             for job in of_contact
         ]
-        leases.finish(_with_done_tags(around, ended))
+        endings.finish(_with_done_tags(around, ended))
     failpoints.reach(failpoints.AFTER_TRANSACTION)
 
 
@@ -240,10 +240,10 @@ def _settle_command(around: Surroundings, job: Job, fetched: reads.Fetched) -> N
     calls = fetched.calls(job.contact)
     try:
         with leases.outcome_transaction(around.lane, [job]) as in_hand:
-            leases.finish([_run(around, job, fetched, calls) for job in in_hand])
+            endings.finish([_run(around, job, fetched, calls) for job in in_hand])
     except TagwardenError as refusal:
         with leases.outcome_transaction(around.lane, [job]) as in_hand:
-            leases.finish([retry.after_error(job, refusal, calls) for job in in_hand])
+            endings.finish([retry.after_error(job, refusal, calls) for job in in_hand])
     except MISTAKES as mistake:
         log.exception("the command %s broke", job.command)
         _end_broken(around, [job], mistake, calls)
@@ -353,7 +353,7 @@ def settle_without_password(around: Surroundings, jobs: list[Job], passwords: Ma
     if idle:
         erased = passwords_given_up(connection=around.lane.connection, contacts=[job.contact for job in idle])
         with leases.outcome_transaction(around.lane, idle) as in_hand:
-            leases.finish(
+            endings.finish(
                 [
                     Ended(job, Kind.FAILED, Kind.FAILED, "password-erased")
                     if job.contact in erased
@@ -371,7 +371,7 @@ def settle_effects(
     failpoints.reach(failpoints.RESULT_AND_TRANSACTION)
     with leases.outcome_transaction(around.lane, jobs) as in_hand:
         outdated = results.apply([job for job in in_hand if job.id not in performed.errors], passwords, now=clock.now())
-        leases.finish([_end_effect(job, performed, again=job.contact in outdated) for job in in_hand])
+        endings.finish([_end_effect(job, performed, again=job.contact in outdated) for job in in_hand])
     failpoints.reach(failpoints.AFTER_TRANSACTION)
 
 
@@ -393,4 +393,4 @@ def _end_broken(around: Surroundings, jobs: Sequence[Job], error: Exception, cal
     """A mistake of ours: tried again on the ladder, in case it is of the moment, then a dead letter."""
     mistake = Retryable("internal-error", error=type(error).__name__)
     with leases.outcome_transaction(around.lane, jobs) as in_hand:
-        leases.finish([retry.after_error(job, mistake, calls) for job in in_hand])
+        endings.finish([retry.after_error(job, mistake, calls) for job in in_hand])

@@ -24,7 +24,7 @@ from tagwarden.core.errors import NeedsSetting, Permanent, SettingsError
 from tagwarden.core.options import ConnectionOptions
 from tagwarden.core.outcome import Needs
 from tagwarden.crms import base
-from tagwarden.journal import leases, limits, store
+from tagwarden.journal import endings, leases, limits, store
 from tagwarden.journal.leases import Ended, Job, Lane
 from tagwarden.journal.models import Delivery
 from tagwarden.members import sync
@@ -307,9 +307,9 @@ class Drain:
                 return
             if first.outcome:
                 ended = Ended(job, "failed", "failed", first.reason, first.detail, spends_try=True)
-                leases.finish([ended])
+                endings.finish([ended])
                 return
-            leases.finish([Ended(job, "given-back", due=clock.now_ms())])
+            endings.finish([Ended(job, "given-back", due=clock.now_ms())])
             store.understood(job.id, first)
             store.add(jobs[1:])
 

@@ -8,7 +8,7 @@ from tagwarden.accounts.models import Site
 from tagwarden.connections.models import Connection
 from tagwarden.core import clock
 from tagwarden.core.uuid7 import uuid7
-from tagwarden.journal import leases, sql, store
+from tagwarden.journal import endings, leases, sql, store
 from tagwarden.journal.leases import Ended, Lane
 from tagwarden.journal.models import Attempt, Counter, Job
 from tagwarden.journal.models import Lane as LaneRow
@@ -48,7 +48,7 @@ def ended(jobs: list[leases.Job], outcome: str = "done") -> list[Ended]:
 def test_it_works(lane: Lane) -> None:
     jobs = leases.take(lane, "first", size=100)
     with leases.outcome_transaction(lane, jobs) as in_hand:
-        leases.finish(ended(in_hand))
+        endings.finish(ended(in_hand))
     leases.give_back(lane)
 
     assert set(Job.objects.values_list("outcome", flat=True)) == {"done"}
@@ -75,7 +75,7 @@ def test_work_under_a_lost_lease_is_dropped(lane: Lane) -> None:
     assert second is not None
 
     with pytest.raises(leases.LeaseLost), leases.outcome_transaction(lane, jobs) as in_hand:
-        leases.finish(ended(in_hand))
+        endings.finish(ended(in_hand))
 
     assert not Job.objects.exclude(state="waiting").exists()
     assert len(leases.take(second, "second", size=100)) == 1  # one at a time: they saw a crash
@@ -86,7 +86,7 @@ def test_what_was_committed_is_not_written_twice_when_its_answer_was_lost(lane: 
     jobs = leases.take(lane, "first", size=100)
     for outcome in ("done", "failed"):
         with leases.outcome_transaction(lane, jobs) as in_hand:
-            leases.finish(ended(in_hand, outcome))
+            endings.finish(ended(in_hand, outcome))
 
     assert set(Job.objects.values_list("outcome", flat=True)) == {"done"}
     assert dict(Counter.objects.values_list("standing", "n")) == {"waiting": 0, "done": 3}

@@ -5,7 +5,7 @@ import pytest
 from tagwarden.connections.models import Connection
 from tagwarden.core import clock, health
 from tagwarden.core.health import Vitals
-from tagwarden.journal import leases, sql, store, vitals
+from tagwarden.journal import endings, leases, sql, store, vitals
 from tagwarden.journal.leases import Ended
 from tagwarden.journal.models import Heartbeat
 from tests.journal.test_leases import new_job
@@ -70,7 +70,7 @@ def test_the_oldest_due_work_is_found_while_its_lane_is_drained_and_in_whatever_
     lane = leases.lease(leases.due_lanes()[0], "worker")
     assert lane is not None
     with leases.outcome_transaction(lane, leases.take(lane, "worker", size=2)) as in_hand:
-        leases.finish([Ended(job, "done", "done") for job in in_hand if job.contact == "1"])
+        endings.finish([Ended(job, "done", "done") for job in in_hand if job.contact == "1"])
     assert 120 <= (look().oldest_due or 0) < 140
 
 

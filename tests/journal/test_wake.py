@@ -6,7 +6,7 @@ from django.db import connection as database
 from django.db import transaction
 
 from tagwarden.connections.models import Connection
-from tagwarden.journal import leases, store
+from tagwarden.journal import endings, leases, store
 from tagwarden.journal.leases import Lane
 from tests.journal.test_leases import new_job
 
@@ -25,7 +25,7 @@ def test_a_job_added_while_its_lane_is_given_back(transactional_db: None, connec
     lane = leases.lease(lane_id, "worker")
     assert lane is not None
     with leases.outcome_transaction(lane, leases.take(lane, "worker", size=1)) as in_hand:
-        leases.finish([leases.Ended(job, "done", "done") for job in in_hand])
+        endings.finish([leases.Ended(job, "done", "done") for job in in_hand])
 
     other = threading.Thread(target=give_back, args=(lane,))
     with transaction.atomic():

@@ -97,12 +97,13 @@ def _road(crm: object) -> object:
 def _end_by_hand(road: object) -> None:
     """Outcomes and effects that commands of later versions bring."""
     leases, store = loading.late("tagwarden.journal.leases"), loading.late("tagwarden.journal.store")
+    endings = loading.late("tagwarden.journal.endings")
 
     def end(contact: int, result: str, outcome: str = "", **more: object) -> None:
         road.call("aal_updateuser", contact)
         lane, jobs = _taken(road)
         with leases.outcome_transaction(lane, jobs) as in_hand:
-            leases.finish([leases.Ended(job, result, outcome, **more) for job in in_hand])
+            endings.finish([leases.Ended(job, result, outcome, **more) for job in in_hand])
         leases.give_back(lane)
 
     def effect(step: str, command: str, **params: str) -> object:
