@@ -233,7 +233,7 @@ def test_a_contact_without_an_address_fails_visibly(road: Road) -> None:
 def test_a_contact_that_is_not_there_yet_is_looked_for_again(road: Road) -> None:
     unborn = 880_000 + clock.now_ms() % 100_000
     (delivery,) = road.call("aal_genpass", unborn)
-    road.work(lambda: Attempt.objects.filter(reason="contact-not-yet-there", result="retry").count() > 1)
+    road.work(lambda: Attempt.objects.filter(reason="contact-not-yet-there", result="paused").count() > 1)
     assert road.job(delivery).tries == 0
 
     road.crm.admin.post("/admin/contacts", json={"contacts": [{"id": unborn, "email": "late@example.com"}]})
@@ -309,7 +309,8 @@ def test_many_at_once_take_a_few_calls_each(road: Road) -> None:
     road.work()
 
     assert all(one.signs_in() for one in people)
-    assert road.crm.counters()["calls"] <= 12 + 2 + 1 + 12 + 12  # reads, fields, writes, tags
+    most = 12 + 2 + 1 + 12 + 12 + 3  # reads, fields, writes, tags; and the first batches are small
+    assert road.crm.counters()["calls"] <= most
 
 
 def test_the_crm_failing_now_and_then_changes_nothing(road: Road) -> None:
