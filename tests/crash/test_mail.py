@@ -41,15 +41,15 @@ def _state(database: Database) -> tuple[str, str, str]:
 def test_it_is_unknown_and_left_once(place: Place, tmp_path: Path) -> None:
     hits = tmp_path / "hits"
     with mailserver.listening() as server:
-        place.start(TAGWARDEN_SMTP_URL=server.url, TAGWARDEN_FAILPOINT=f"{failpoints.NETWORK_AND_TRANSACTION}:1:{hits}")
+        place.start(TAGWARDEN_SMTP_URL=server.url, TAGWARDEN_FAILPOINT=f"{failpoints.RESULT_AND_TRANSACTION}:1:{hits}")
         place.until_open()
         place.run_python(ADD_A_MAIL)
-        until(hits.exists, 30, "the worker dies between the mail and its result")
+        until(hits.exists, 60, "the worker dies between the mail and its result")
         assert _state(place.database) == ("waiting", "", "")
         place.kill()
 
         place.start(TAGWARDEN_SMTP_URL=server.url)
-        until(lambda: _state(place.database) == ("finished", "unknown", "mail-unknown"), 30, "it is unknown")
+        until(lambda: _state(place.database) == ("finished", "unknown", "mail-unknown"), 60, "it is unknown")
         assert len(server.mails) == 1
 
         place.tagwarden("delivery", "redeliver", "--reason", "mail-unknown")
