@@ -41,7 +41,7 @@ def _state(database: Database) -> tuple[str, str, str]:
 def test_it_is_unknown_and_left_once(place: Place, tmp_path: Path) -> None:
     hits = tmp_path / "hits"
     with mailserver.listening() as server:
-        place.start(TAGWARDEN_SMTP_URL=server.url, TAGWARDEN_FAILPOINT=f"{failpoints.NETWORK_AND_TRANSACTION}:1:{hits}")
+        place.start(TAGWARDEN_SMTP_URL=server.url, TAGWARDEN_FAILPOINT=f"{failpoints.RESULT_AND_TRANSACTION}:1:{hits}")
         place.until_open()
         place.run_python(ADD_A_MAIL)
         until(hits.exists, 90, "the worker dies between the mail and its result")
