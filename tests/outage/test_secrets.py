@@ -5,15 +5,17 @@ The spool is let out: it keeps calls as they came, for its owner alone (0600) an
 
 import json
 import re
+import subprocess
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
 
 from tests.crash.place import Database, Place, until
-from tests.outage.cluster import Cluster
+from tests.outage.cluster import Cluster, binaries
 from tests.sandbox.conftest import QUIET, Crm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -29,7 +31,8 @@ SETTINGS = {
 def _joined(place: Place) -> list[int]:
     """New contacts; every other one has a password in the CRM already."""
     people = [
-        {"email": f"new{n}@example.com", "fields": {"Password": f"{CHOSEN}{n}"} if n % 2 else {}} for n in range(6)
+        {"email": f"{uuid4().hex}@example.com", "fields": {"Password": f"{CHOSEN}{n}"} if n % 2 else {}}
+        for n in range(6)
     ]
     answer = place.crm.admin.post("/admin/contacts", json={"contacts": people})
     return list(answer.json()["ids"])
@@ -59,13 +62,13 @@ def _a_refused_key(place: Place, joined: list[int]) -> None:
     key.unlink()
 
 
-def _pages(place: Place, passwords: Mapping[int, str]) -> Iterator[str]:
+def _pages(place: Place, passwords: Mapping[str, str]) -> Iterator[str]:
     """What staff, a member and a program see."""
     with httpx.Client(base_url=place.url, follow_redirects=True) as browser:
         form = browser.get("/sign-in/").text
-        for contact, password in passwords.items():
+        for email, password in passwords.items():
             token = re.findall(r'csrfmiddlewaretoken" value="([^"]+)', form)[0]
-            data = {"csrfmiddlewaretoken": token, "email": f"new{contact}@example.com", "password": password}
+            data = {"csrfmiddlewaretoken": token, "email": email, "password": password}
             yield (form := browser.post("/sign-in/", data=data).text)
     with httpx.Client(base_url=place.url, follow_redirects=True) as browser:
         link = re.findall(r"http\S+/sign-in/\S+", place.run_python(_MAKE_LINK))[0]
@@ -104,9 +107,17 @@ def _in_backup(place: Place) -> Iterator[str]:
     place.tagwarden("backup", str(file))
     with tarfile.open(file) as tar:
         for member in tar:
-            if not member.name.startswith("spool"):
-                content = tar.extractfile(member)
-                yield content.read().decode("latin-1") if content else ""
+            content = tar.extractfile(member)
+            if content and not member.name.startswith("spool"):
+                yield _plain(member.name, content.read())
+
+
+def _plain(name: str, content: bytes) -> str:
+    """A dump of PostgreSQL is packed."""
+    if name.endswith(".dump"):
+        tool = [str(Path(binaries() or "") / "pg_restore"), "--file=-"]
+        content = subprocess.run(tool, input=content, capture_output=True, check=True).stdout
+    return content.decode("latin-1")
 
 
 def _on_the_command_line(place: Place) -> Iterator[str]:
@@ -127,11 +138,11 @@ def _full_run(place: Place) -> None:
     place.crm.set(**QUIET)
     _a_refused_key(place, joined)
 
-    passwords = {n: str(row["fields"]["Password"]) for n, row in enumerate(place.crm.in_bulk(*joined))}
+    passwords = {row["email"]: str(row["fields"]["Password"]) for row in place.crm.in_bulk(*joined)}
     keys = json.loads((place.data / "keys").read_text())
     secrets = {"handshake": place.secret, "CRM's key": "sandbox-key", "wrong key": WRONG_KEY, "guess": GUESSED}
     secrets |= {"mail server": SMTP_PASSWORD, "metrics": TOKEN, "posted": POSTED, "chosen": CHOSEN}
-    secrets |= {f"password {n}": password for n, password in passwords.items()}
+    secrets |= {f"password of {email}": password for email, password in passwords.items()}
     secrets |= {"django key": keys["django"], "lookup key": keys["lookup"], "encryption key": keys["encryption"][0]}
     seen = {
         "pages": "\n".join(_pages(place, passwords)),
