@@ -32,7 +32,7 @@ def test_what_came_after_the_backup_is_filled_in_under_its_old_keys(place: Place
     """Made while calls come in; then 500 calls; then the database is lost."""
     file = tmp_path / "backup.tar"
     start(place)
-    senders = Senders(place, seed=5)
+    senders = Senders(place, seed=5, joining=False)
     senders.start()
     place.tagwarden("backup", str(file))
     senders.stop()

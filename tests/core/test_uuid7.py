@@ -2,11 +2,14 @@
 
 import uuid
 
+import pytest
+
 from tagwarden.core import clock
 from tagwarden.core.uuid7 import uuid7
 
 
-def test_an_id_is_a_uuid_of_version_7_that_holds_the_moment() -> None:
+def test_an_id_is_a_uuid_of_version_7_that_holds_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tagwarden.core.uuid7._last", 0)  # tests that move the clock leave an id of the future
     before = clock.now_ms()
     made = uuid.UUID(uuid7())
     assert made.version == 7

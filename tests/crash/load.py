@@ -18,8 +18,9 @@ NOBODY = 990_000  # from here on ids of contacts that are no members
 class Sender(threading.Thread):
     """One automation with contacts of its own. Ends with `stop`."""
 
-    def __init__(self, place: Place, contacts: list[int], seed: int) -> None:
+    def __init__(self, place: Place, contacts: list[int], seed: int, *, joining: bool) -> None:
         super().__init__(name=f"sender-{contacts[0]}", daemon=True)
+        self._joining = joining
         self._place, self._contacts = place, contacts
         self._chance = random.Random(seed)
         self._stopping = threading.Event()
@@ -48,7 +49,7 @@ class Sender(threading.Thread):
 
     def _something_happens(self) -> None:
         kind = self._chance.random()
-        if kind < 0.1:
+        if kind < 0.1 and self._joining:
             self._somebody_joins()
         elif kind < 0.85:
             contact = self._chance.choice(self._contacts)
@@ -113,11 +114,11 @@ class Sender(threading.Thread):
 
 
 class Senders:
-    """Several at once, who share the contacts out among themselves."""
+    """Several at once, who share the contacts out among themselves. `joining`: contacts are made, too."""
 
-    def __init__(self, place: Place, seed: int, how_many: int = 3) -> None:
+    def __init__(self, place: Place, seed: int, how_many: int = 3, *, joining: bool = True) -> None:
         contacts = list(range(1, place.members + 1))
-        self.each = [Sender(place, contacts[n::how_many], seed + n) for n in range(how_many)]
+        self.each = [Sender(place, contacts[n::how_many], seed + n, joining=joining) for n in range(how_many)]
 
     def start(self) -> None:
         for sender in self.each:
