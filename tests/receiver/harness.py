@@ -5,12 +5,15 @@ Started by conftest.py as `python tests/receiver/harness.py PORT`.
 
 import ctypes
 import json
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterable
 from typing import Any
 from wsgiref.types import StartResponse
+
+import django
 
 from tagwarden import rsgi
 
@@ -50,7 +53,14 @@ def pages(environ: dict[str, Any], start_response: StartResponse) -> Iterable[by
     return _Closing([json.dumps(told).encode()])
 
 
-application = rsgi.Front(pages=lambda: pages)
+def start() -> Any:
+    """In place of Django's application; Django itself is set up, since commands import rules and these models."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tagwarden.settings")
+    django.setup()
+    return pages
+
+
+application = rsgi.Front(pages=start)
 
 if __name__ == "__main__":
     rsgi.serve("127.0.0.1", int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else f"{__file__}:application")
