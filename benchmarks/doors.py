@@ -7,12 +7,14 @@ everything but the spool: what understanding a call costs.
 """
 
 import asyncio
+import os
 import sys
 
+import django
 from granian.rsgi import HTTPProtocol, Scope
 
 from tagwarden import rsgi
-from tagwarden.core import crypto
+from tagwarden.core import crypto, wire
 from tagwarden.core.env import env
 from tagwarden.core.proxy import Proxies
 from tagwarden.receiver.app import Receiver
@@ -33,13 +35,20 @@ class Nowhere:
         pass
 
 
+def _words() -> wire.Words | None:
+    """The commands as the server knows them, which has set Django up before."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tagwarden.settings")
+    django.setup()
+    return rsgi._words()
+
+
 class ParseOnly:
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         keys = crypto.read_keys(env().keys_file)
         self._receiver = Receiver(
             door=DoorTable(door_path(env().data), keys.digest),
             commit=Nowhere(),  # type: ignore[arg-type]
-            words=rsgi._words(),
+            words=_words(),
             proxies=Proxies(()),
             bodies=BodyReader(loop),
             loop=loop,
