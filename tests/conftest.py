@@ -27,6 +27,7 @@ django.setup()
 from tagwarden.accounts.models import Account, Site  # noqa: E402  # models need django.setup()
 from tagwarden.connections.models import Connection  # noqa: E402
 from tagwarden.core import clock, crypto  # noqa: E402
+from tagwarden.core.env import env  # noqa: E402
 from tagwarden.members.models import Contact, Member  # noqa: E402
 
 MARKERS = {"tests/browser": "browser", "tests/crash": "crash"}
@@ -42,6 +43,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for folder, marker in MARKERS.items():
             if where.startswith(folder):
                 item.add_marker(marker)
+    if not env().on_postgresql:
+        elsewhere = [item for item in items if item.get_closest_marker("postgresql")]
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
 
 
 def pytest_unconfigure() -> None:

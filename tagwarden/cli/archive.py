@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -140,6 +141,15 @@ def unpack(file: Path, into: Path) -> None:
     """
     (into / SPOOL).mkdir(parents=True, mode=0o700)
     with tarfile.open(file) as tar:
-        tar.extractall(into, [member for member in tar if member.name != KEYS], filter="data")
-    for path in into.rglob("*"):
-        path.chmod(0o700 if path.is_dir() else 0o600)
+        for member in tar:
+            if member.name != KEYS:
+                _unpack_one(tar, member, into)
+
+
+def _unpack_one(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
+    target = into / member.name
+    content = tar.extractfile(member) if member.isreg() else None
+    if content is None or target.parent not in (into, into / SPOOL):
+        raise OSError(f"{member.name} has no place in a backup")
+    with content, open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        shutil.copyfileobj(content, file)

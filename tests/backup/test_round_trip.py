@@ -1,11 +1,13 @@
 """From a server into a file and back: nothing that was answered is missing afterwards."""
 
 import stat
+import tarfile
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from tagwarden.cli import archive
 from tagwarden.core import failpoints, locks
 from tagwarden.spool import copying
 from tagwarden.spool.log import SpoolWriter, spool_folder
@@ -168,3 +170,12 @@ def test_a_damaged_backup_replaces_nothing(place: Place, tmp_path: Path) -> None
 
     assert members(place) == there
     place.tagwarden("init")  # which a restore that was cut off would refuse
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/out", "spool/../../out", "elsewhere/file"])
+def test_nothing_in_a_backup_lands_outside_of_its_folder(tmp_path: Path, name: str) -> None:
+    file, into = tmp_path / "backup.tar", tmp_path / "into"
+    with tarfile.open(file, "w") as tar:
+        tar.add(__file__, name)
+    with pytest.raises(OSError, match="no place"):
+        archive.unpack(file, into)

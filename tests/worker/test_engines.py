@@ -26,7 +26,6 @@ from tests.serving import wait_until
 from tests.worker.conftest import Road, nothing_left_open
 
 ENGINES = ["embedded", "procrastinate"] if env().on_postgresql else ["embedded"]
-on_procrastinate = pytest.mark.skipif("procrastinate" not in ENGINES, reason="Procrastinate runs on PostgreSQL")
 pytestmark = pytest.mark.django_db(transaction=True)
 Start = Callable[..., threading.Event]
 
@@ -238,7 +237,7 @@ def test_a_lost_lease_is_survived(road: Road, start: Start, kind: type[Engine]) 
 # What only several workers need.
 
 
-@on_procrastinate
+@pytest.mark.postgresql
 def test_a_wake_is_heard_at_once_without_looking(road: Road, start: Start) -> None:
     road.enrol(1, 2)
     start(engine_named("procrastinate"), LOOK_SECONDS=3600)
@@ -250,7 +249,7 @@ def test_a_wake_is_heard_at_once_without_looking(road: Road, start: Start) -> No
         assert time.monotonic() - began < 1
 
 
-@on_procrastinate
+@pytest.mark.postgresql
 def test_a_lane_has_one_waiting_wake_and_jobs_of_a_lane_that_is_due_add_none(connection: Connection) -> None:
     forget_wakes()
     for contact in ("1", "2", "3"):
@@ -264,7 +263,7 @@ def test_a_lane_has_one_waiting_wake_and_jobs_of_a_lane_that_is_due_add_none(con
     assert sql.rows("select count(*) from procrastinate_jobs") == [(1,)]
 
 
-@on_procrastinate
+@pytest.mark.postgresql
 def test_no_wake_for_a_transaction_that_is_rolled_back(connection: Connection) -> None:
     forget_wakes()
     with transaction.atomic():
@@ -273,7 +272,7 @@ def test_no_wake_for_a_transaction_that_is_rolled_back(connection: Connection) -
     assert sql.rows("select count(*) from procrastinate_jobs") == [(0,)]
 
 
-@on_procrastinate
+@pytest.mark.postgresql
 def test_a_lane_that_always_has_work_goes_round_among_the_workers(road: Road, start: Start) -> None:
     road.enrol(*range(1, 101))
     for worker in ("one", "two"):
@@ -290,7 +289,7 @@ def test_a_lane_that_always_has_work_goes_round_among_the_workers(road: Road, st
     assert not Attempt.objects.filter(result="crash").exists()
 
 
-@on_procrastinate
+@pytest.mark.postgresql
 def test_a_stalled_wake_is_marked_failed_and_never_tried_again(connection: Connection, start: Start) -> None:
     """A worker died that had heard it; a wake that came in afterwards waits behind it."""
     forget_wakes()
