@@ -225,11 +225,11 @@ class Place:
         return spool.backlog(spool.spool_folder(self.data), position).rows
 
     def open_work(self) -> dict[str, Any]:
-        """All that isn't settled yet, by kind; empty when everything is."""
+        """All that goes on by itself, by kind; empty when nothing does. A held step waits for a person."""
         count = "select count(*) from"
         found = {
             "calls not carried": self.uncarried(),
-            "jobs": self.database.one(f"{count} journal_job where state <> 'finished'"),
+            "jobs": self.database.one(f"{count} journal_job where state = 'waiting'"),
             "open attempts": self.database.one(f"{count} journal_attempt where ended is null"),
             "leases": self.database.one(f"{count} journal_lane where token <> ''"),
             "open releases": self.database.one(f"{count} journal_release where closed is null"),
