@@ -16,7 +16,7 @@ import pytest
 
 from tests.crash.place import Database, Place, until
 from tests.outage.cluster import Cluster, binaries
-from tests.sandbox.conftest import QUIET, Crm
+from tests.sandbox.conftest import QUIET, Crm, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SMTP_PASSWORD, TOKEN, WRONG_KEY = "smtp-secret-77q", "metrics-secret-31x", "wrong-key-of-crm-9"
@@ -161,16 +161,23 @@ def _full_run(place: Place) -> None:
         assert file.stat().st_mode & 0o077 == 0
 
 
-def test_none_is_left_on_sqlite(tmp_path: Path, small_crm: Crm) -> None:
-    place = Place(tmp_path, small_crm, Database(tmp_path), 10)
+@pytest.fixture
+def own_crm(tmp_path: Path) -> Iterator[Crm]:
+    """People join it, so no other test may share it."""
+    with running(tmp_path / "crm.sqlite3", 10) as crm:
+        yield crm
+
+
+def test_none_is_left_on_sqlite(tmp_path: Path, own_crm: Crm) -> None:
+    place = Place(tmp_path / "data", own_crm, Database(tmp_path / "data"), 10)
     try:
         _full_run(place)
     finally:
         place.close()
 
 
-def test_none_is_left_on_postgresql(tmp_path: Path, small_crm: Crm, cluster: Cluster) -> None:
-    place = Place(tmp_path, small_crm, Database(tmp_path, cluster.url), 10)
+def test_none_is_left_on_postgresql(tmp_path: Path, own_crm: Crm, cluster: Cluster) -> None:
+    place = Place(tmp_path / "data", own_crm, Database(tmp_path / "data", cluster.url), 10)
     try:
         _full_run(place)
     finally:
