@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tagwarden.core import disk
 from tagwarden.core.crypto import Keys
 from tagwarden.core.errors import SettingsError
 
@@ -93,7 +94,7 @@ def writing(file: Path) -> Iterator[Writer]:
                 os.fsync(stream.fileno())
             _refuse_overwriting(file)
             made.rename(file)
-            sync_folder(file.parent)
+            disk.sync_folder(file.parent)
     except OSError as error:
         raise SettingsError(f"{file} can't be written: {error.strerror or error}.") from error
 
@@ -101,15 +102,6 @@ def writing(file: Path) -> Iterator[Writer]:
 def _refuse_overwriting(file: Path) -> None:
     if file.exists():
         raise SettingsError(f"{file} is there already. Choose another name; a backup is never overwritten.")
-
-
-def sync_folder(folder: Path) -> None:
-    """Puts on disk which names the folder holds."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_manifest(file: Path) -> Manifest:

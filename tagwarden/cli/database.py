@@ -12,8 +12,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from django.db import connection
 
-from tagwarden.cli import archive
-from tagwarden.core import copies
+from tagwarden.core import copies, disk
 from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError
 
@@ -85,7 +84,7 @@ def _move_into_place(saved: Path, statements: Sequence[str]) -> None:
     for name in ("-wal", "-shm"):
         _file().with_name(_file().name + name).unlink(missing_ok=True)
     saved.rename(_file())
-    archive.sync_folder(_file().parent)
+    disk.sync_folder(_file().parent)
 
 
 # PostgreSQL.

@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from tagwarden.accounts.models import Site
 from tagwarden.cli import find, show, story
-from tagwarden.core import reasons
+from tagwarden.core import reasons, words
 from tagwarden.core.errors import SettingsError
 from tagwarden.journal import store
 from tagwarden.journal.models import Job, Standing
@@ -78,7 +78,7 @@ def redeliver(
         again += store.redeliver(ids[start : start + _AT_ONCE], account=None, word=word.removeprefix("aal_"))
     if not again:
         raise SettingsError("There is nothing to redeliver: all of it is done or on its way.")
-    show.say(f"{show.count(again, 'job')} put back to waiting.")
+    show.say(f"{words.count(again, 'job')} put back to waiting.")
 
 
 def _of_reason(reason: str, site: str) -> list[int]:

@@ -8,7 +8,7 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tagwarden.cli import show
+from tagwarden.core import words
 
 RELEASE = "Module_3"
 AT_ONCE = 1_000  # calls open at a time
@@ -51,7 +51,7 @@ class Seen:
         lines = [
             f"The CRM fired {calls} {pace}; all were answered within {self.fired_in:.1f} s.",
             f"{self.answered:,} were on disk before their 200; the slowest took {self.slowest_ms:,.0f} ms.",
-            f"Tagwarden collected them for {delay}, then read the CRM {show.count(self.reads, 'time')}.",
+            f"Tagwarden collected them for {delay}, then read the CRM {words.count(self.reads, 'time')}.",
         ]
         lines += [f"{n:,} calls had {what} instead." for what, n in self.others.items()]
         if self.went_well:

@@ -11,7 +11,7 @@ from tagwarden.accounts.models import Site
 from tagwarden.cli import find, show, story
 from tagwarden.connections import connect, handshakes
 from tagwarden.connections.models import Connection, Handshake
-from tagwarden.core import clock, health
+from tagwarden.core import clock, health, words
 from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError, TagwardenError
 from tagwarden.core.health import Check, Vitals
@@ -103,7 +103,7 @@ def _door() -> Check:
     wanted = sorted(handshakes.door_entries(), key=lambda entry: entry.digest)
     if known != wanted:
         return Check("door", False, "The door doesn't know all handshakes as they are now: does intake run here?")
-    return Check("door", True, f"The door knows {health.number(len(wanted), 'handshake')}.")
+    return Check("door", True, f"The door knows {words.count(len(wanted), 'handshake')}.")
 
 
 def _of_connection(link: Connection) -> Iterator[Check]:
@@ -137,7 +137,7 @@ def _credentials(link: Connection) -> tuple[bool, str]:
 
 def _of_handshakes(live: list[Handshake]) -> str:
     short = [str(one.pk) for one in live if len(handshakes.reveal(one)) < SHORT_SECRET]
-    said = f"{health.number(len(live), 'handshake')} may call."
+    said = f"{words.count(len(live), 'handshake')} may call."
     if short:
         said += f" Short enough to be guessed one day: {', '.join(short)}. Replace with: tagwarden handshake rotate"
     return said

@@ -6,6 +6,7 @@ import typer
 
 from tagwarden.accounts.models import Site
 from tagwarden.cli import find, show
+from tagwarden.core import words
 from tagwarden.core.errors import SettingsError
 from tagwarden.journal import diagnosis
 from tagwarden.journal.diagnosis import Figures
@@ -64,7 +65,7 @@ def show_release(release: Annotated[str, typer.Argument(help="The release's numb
             "Opened": show.clock_time(found.opened, zone),
             "State": state,
             "Reading": f"from {show.clock_time(found.reads_at, zone)}",
-            "Calls": f"{row['calls']:,}, for {show.count(row['contacts'], 'contact')}",
+            "Calls": f"{row['calls']:,}, for {words.count(row['contacts'], 'contact')}",
             **{label: f"{row[key]:,}" for key, label in _LABELS.items()},
         }
     )

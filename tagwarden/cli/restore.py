@@ -12,7 +12,7 @@ import typer
 
 from tagwarden.cli import archive, init, loading, show
 from tagwarden.cli.archive import Manifest
-from tagwarden.core import clock, crypto, failpoints, locks
+from tagwarden.core import clock, crypto, failpoints, locks, words
 from tagwarden.core.env import Env, env
 from tagwarden.core.errors import SettingsError
 from tagwarden.spool import copying
@@ -101,7 +101,7 @@ def _check(database: ModuleType, manifest: Manifest, replace: bool) -> None:
         )
     if others := database.others():
         raise SettingsError(
-            f"{show.count(others, 'other connection')} to the database {'is' if others == 1 else 'are'} open. "
+            f"{words.count(others, 'other connection')} to the database {'is' if others == 1 else 'are'} open. "
             "Stop web and worker on every machine, then restore."
         )
 

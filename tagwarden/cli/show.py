@@ -92,8 +92,3 @@ def facts(pairs: Mapping[str, object]) -> None:
     for label, value in shown.items():
         table.add_row(Text(label, style="dim"), value)
     _console().print(table)
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """1 call, 1,000 calls"""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tagwarden.core import words
 from tagwarden.core.tally import Count
 
 SILENT_AFTER = 30.0  # seconds without a sign of life, which comes every 5
@@ -74,11 +75,6 @@ def span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def number(n: int, one: str, many: str = "") -> str:
-    """1 call, 1,240 calls"""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
-
-
 def unanswered(name: str, sentence: str) -> Check:
     """A check that couldn't be made."""
     return Check(name, False, sentence)
@@ -111,7 +107,7 @@ def intake(vitals: Vitals, spool: str, backlog: int, oldest: float | None) -> Ch
     name = intake_name(spool)
     beat = next((beat for beat in vitals.heartbeats if beat.name == name), None)
     figures = {"backlog": backlog, "oldest": oldest, "last_progress": vitals.moved, "seen": beat.age if beat else None}
-    waits = f"{number(backlog, 'call')} on disk and not listed yet, the oldest for {span(oldest or 0)}."
+    waits = f"{words.count(backlog, 'call')} on disk and not listed yet, the oldest for {span(oldest or 0)}."
     if beat is None or beat.age > SILENT_AFTER:
         sentence = f"Intake gives no sign of life; it runs beside `serve` and `web`. {waits if backlog else ''}"
         return Check("intake", False, sentence.strip(), figures)
@@ -128,7 +124,7 @@ def worker(vitals: Vitals) -> Check:
     figures = {"alive": len(alive), "silent": len(workers) - len(alive), "seen": last}
     if alive:
         verb = "works" if len(alive) == 1 else "work"
-        return Check("worker", True, f"{number(len(alive), 'worker')} {verb}.", figures)
+        return Check("worker", True, f"{words.count(len(alive), 'worker')} {verb}.", figures)
     since = f"The last was seen {span(last)} ago." if last is not None else "None was seen in the last day."
     return Check("worker", False, f"No worker works, so nothing that came in is done. {since}", figures)
 
@@ -145,7 +141,7 @@ def work(vitals: Vitals) -> Check:
 def failures(vitals: Vitals) -> Check:
     """Jobs that ended as failed in the last hour. Only mistakes of ours make it a finding: the others are for staff."""
     total, ours = sum(vitals.failed.values()), sum(n for code, n in vitals.failed.items() if code in OUR_MISTAKES)
-    sentence = f"{number(total, 'job')} failed in the last hour." if total else "No job failed in the last hour."
+    sentence = f"{words.count(total, 'job')} failed in the last hour." if total else "No job failed in the last hour."
     if ours:
         sentence += f" {ours:,} by a mistake of Tagwarden: the log says more."
     return Check("failures", not ours, sentence, {"last_hour": total, "our_mistakes": ours})

@@ -92,7 +92,8 @@ def resume(site: int) -> Resumed:
     )
     held = sql.rows("select id from journal_job where site = %s and state = 'held' and reason = %s", (site, REASON))
     for some in _batches([job for (job,) in held]):
-        _let_out(some)
+        with transaction.atomic():
+            store.let_out(some)
     return Resumed(len(held), unknown, bool(was_held))
 
 
@@ -117,17 +118,5 @@ def _end_unknown(ids: Sequence[int], reason: str) -> None:
             "update journal_job set state = 'finished', outcome = 'unknown', reason = %s, detail = '{}', "
             f"finished = %s where {d.among('id')} and state <> 'finished'",
             (reason, clock.now_ms(), d.values(ids)),
-        )
-        store.restand(ids)
-
-
-def _let_out(ids: Sequence[int]) -> None:
-    d = sql.dialect()
-    with transaction.atomic():
-        lanes = sql.rows(f"select distinct lane from journal_job where {d.among('id')}", (d.values(ids),))
-        store.lower_next_due((lane, clock.now_ms()) for (lane,) in lanes)
-        sql.run(
-            f"update journal_job set state = 'waiting', reason = '' where {d.among('id')} and state = 'held'",
-            (d.values(ids),),
         )
         store.restand(ids)

@@ -367,21 +367,25 @@ def redeliver(job_ids: Sequence[int], *, account: int | None, word: str = "") ->
 
 def release_held(reason: str, *, at_most: int = 1_000) -> int:
     """What was held for this reason goes on: the oldest so many, in the order they came. Returns how many."""
-    d, now = sql.dialect(), clock.now_ms()
     with transaction.atomic():
         held = sql.rows(
-            "select id, lane from journal_job where state = 'held' and reason = %s order by id limit %s",
+            "select id from journal_job where state = 'held' and reason = %s order by id limit %s",
             (reason, at_most),
         )
-        lower_next_due((lane, now) for _, lane in held)
-        ids = [job for job, _ in held]
-        sql.run(
-            f"update journal_job set state = 'waiting', reason = '', due = %s where {d.among('id')} and state = 'held'",
-            (now, d.values(ids)),
-        )
-        if ids:
-            restand(ids)
-    return len(ids)
+        let_out([job for (job,) in held])
+    return len(held)
+
+
+def let_out(job_ids: Sequence[int]) -> None:
+    """These held jobs go on, in the caller's transaction, and their lanes are looked at."""
+    if not job_ids:
+        return
+    d, now = sql.dialect(), clock.now_ms()
+    ids = d.values(job_ids)
+    lanes = sql.rows(f"select distinct lane from journal_job where {d.among('id')}", (ids,))
+    lower_next_due((lane, now) for (lane,) in lanes)
+    sql.run(f"update journal_job set state = 'waiting', reason = '' where {d.among('id')} and state = 'held'", (ids,))
+    restand(job_ids)
 
 
 def run_again(job_id: int, *, account: int | None) -> str:

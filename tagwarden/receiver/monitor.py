@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 
 from granian.rsgi import HTTPProtocol, Scope  # type: ignore[attr-defined]  # has them unsaid
 
-from tagwarden.core import clock, health
+from tagwarden.core import clock, health, words
 from tagwarden.core.env import Env
 from tagwarden.core.errors import SettingsError
 from tagwarden.core.health import Check, Vitals
@@ -167,7 +167,7 @@ class Monitor:
             return health.intake(vitals, self._spool, backlog.rows, _age(backlog))
         if not self._carried_known:
             return health.unanswered("intake", NOT_KNOWN)
-        waits = f"{health.number(backlog.rows, 'call')} on disk wait for the main database."
+        waits = f"{words.count(backlog.rows, 'call')} on disk wait for the main database."
         return Check("intake", False, waits, {"backlog": backlog.rows})
 
     # In the threads of the watches.

@@ -10,14 +10,13 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from tagwarden.core import copies
+from tagwarden.spool import log
 from tagwarden.spool.log import Position
-
-_SEGMENTS = "????-??-??.sqlite"
 
 
 def segments(folder: Path) -> list[Path]:
     """The segments of a spool, oldest first."""
-    return sorted(folder.glob(_SEGMENTS))
+    return [folder / name for name in log.segments(folder)]
 
 
 def copy(folder: Path, into: Path) -> Iterator[Path]:

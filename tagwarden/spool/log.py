@@ -16,7 +16,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tagwarden.core import clock, locks
+from tagwarden.core import clock, disk, locks
 from tagwarden.core.errors import SettingsError
 
 SCHEMA = 1
@@ -164,25 +164,17 @@ def _made_once(path: Path) -> str:
             file.flush()
             os.fsync(file.fileno())
         fresh.rename(path)
-        _sync_folder(path.parent)
+        disk.sync_folder(path.parent)
     return path.read_text().strip()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _segment_of_today(folder: Path, last: str = "") -> str:
     """Today's segment, but never one before the last there is: readers only go forwards, clocks do not."""
     today = f"{clock.now():%Y-%m-%d}.sqlite"
-    return max([today, last or today, *([] if last else _segments(folder))])
+    return max([today, last or today, *([] if last else segments(folder))])
 
 
-def _segments(folder: Path) -> list[str]:
+def segments(folder: Path) -> list[str]:
     """The names of the segments, oldest first."""
     try:
         return sorted(path.name for path in folder.iterdir() if _NAME.fullmatch(path.name))
@@ -218,7 +210,7 @@ def _make(path: Path) -> None:
     finally:
         db.close()
     fresh.rename(path)
-    _sync_folder(path.parent)
+    disk.sync_folder(path.parent)
 
 
 def _check_version(db: sqlite3.Connection, path: Path) -> None:
@@ -241,6 +233,15 @@ def spool_id(folder: Path) -> str:
         return ""
 
 
+def _from(folder: Path, position: Position | None) -> list[tuple[str, int]]:
+    """The segments with rows after that position, oldest first, each with the row after which they stand.
+
+    All are listed before any is read: see the top of this file.
+    """
+    names = [name for name in segments(folder) if not position or name >= position.segment]
+    return [(name, position.row if position and name == position.segment else 0) for name in names]
+
+
 def read_after(folder: Path, position: Position | None, limit: int) -> list[tuple[Position, Row]]:
     """The next rows after that position (None: from the start), at most `limit`, all from one segment.
 
@@ -248,10 +249,7 @@ def read_after(folder: Path, position: Position | None, limit: int) -> list[tupl
     that stays open lets the write-ahead log grow without end. Raises sqlite3.Error, or SettingsError if a
     segment was made by a newer version.
     """
-    for segment in _segments(folder):  # listed before any is read: see the top of this file
-        if position and segment < position.segment:
-            continue
-        after = position.row if position and segment == position.segment else 0
+    for segment, after in _from(folder, position):
         rows = _read(folder / segment, _SELECT, (after, limit))
         if rows:
             return [(Position(segment, row[0]), Row(*row[1:])) for row in rows]
@@ -271,10 +269,7 @@ def backlog(folder: Path, position: Position | None) -> Backlog:
     gaps. Raises as `read_after` does.
     """
     rows, oldest = 0, None
-    for segment in _segments(folder):
-        if position and segment < position.segment:
-            continue
-        after = position.row if position and segment == position.segment else 0
+    for segment, after in _from(folder, position):
         more = int(_read(folder / segment, _LAST, ())[0][0]) - after
         if more > 0 and oldest is None:
             oldest = int(_read(folder / segment, "select received from delivery where row = ?", (after + 1,))[0][0])
@@ -284,10 +279,7 @@ def backlog(folder: Path, position: Position | None) -> Backlog:
 
 def calls_of(folder: Path, position: Position | None, site: int, limit: int) -> int:
     """How many of the next `limit` rows of a segment after that position are calls to that site."""
-    for segment in _segments(folder):
-        if position and segment < position.segment:
-            continue
-        after = position.row if position and segment == position.segment else 0
+    for segment, after in _from(folder, position):
         found = _read(folder / segment, _SITES, (after, limit, site))[0]
         if found[0]:
             return int(found[1])
@@ -302,7 +294,7 @@ def delete_segments(folder: Path, before: date, position: Position) -> list[str]
     """
     last_day = min(before, clock.now().date() - KEPT)
     deleted = []
-    for segment in _segments(folder)[:-1]:
+    for segment in segments(folder)[:-1]:
         if date.fromisoformat(segment[:10]) >= last_day or not _carried(folder, segment, position):
             break
         for name in (segment, f"{segment}-wal", f"{segment}-shm"):

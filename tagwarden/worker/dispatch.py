@@ -20,10 +20,9 @@ from tagwarden.core.outcome import CrmTag, Effect, FollowUp, Kind, Outcome, Snap
 from tagwarden.crms import base
 from tagwarden.journal import endings, leases, store
 from tagwarden.journal.leases import Ended, Job, Lane
-from tagwarden.members import enrol, sync
+from tagwarden.members import enrol, passwords, sync
 from tagwarden.members.models import Member, Source
 from tagwarden.members.passwords import Waiting
-from tagwarden.members.passwords import given_up as passwords_given_up
 from tagwarden.operations.base import Context
 from tagwarden.worker import effects, mail, reads, results, retry
 
@@ -347,11 +346,11 @@ def stream_of(command: ModuleType) -> str:
 # --- effects ---------------------------------------------------------------------------------------------------
 
 
-def settle_without_password(around: Surroundings, jobs: list[Job], passwords: Mapping[str, Waiting]) -> list[Job]:
+def settle_without_password(around: Surroundings, jobs: list[Job], waiting: Mapping[str, Waiting]) -> list[Job]:
     """Ends writes of a password that there is none of any more. Returns the jobs that can go on."""
-    idle = [job for job in jobs if job.command == effects.PASSWORD and job.contact not in passwords]
+    idle = [job for job in jobs if job.command == effects.PASSWORD and job.contact not in waiting]
     if idle:
-        erased = passwords_given_up(connection=around.lane.connection, contacts=[job.contact for job in idle])
+        erased = passwords.given_up(connection=around.lane.connection, contacts=[job.contact for job in idle])
         with leases.outcome_transaction(around.lane, idle) as in_hand:
             endings.finish(
                 [
@@ -365,12 +364,12 @@ def settle_without_password(around: Surroundings, jobs: list[Job], passwords: Ma
 
 
 def settle_effects(
-    around: Surroundings, jobs: Sequence[Job], performed: effects.Performed, passwords: Mapping[str, Waiting]
+    around: Surroundings, jobs: Sequence[Job], performed: effects.Performed, waiting: Mapping[str, Waiting]
 ) -> None:
     """Writes down what became of effects, and what that means here."""
     failpoints.reach(failpoints.RESULT_AND_TRANSACTION)
     with leases.outcome_transaction(around.lane, jobs) as in_hand:
-        outdated = results.apply([job for job in in_hand if job.id not in performed.errors], passwords, now=clock.now())
+        outdated = results.apply([job for job in in_hand if job.id not in performed.errors], waiting, now=clock.now())
         endings.finish([_end_effect(job, performed, again=job.contact in outdated) for job in in_hand])
     failpoints.reach(failpoints.AFTER_TRANSACTION)
 

@@ -5,7 +5,7 @@ each outage of a CRM is told once. The mails' keys say so: the journal takes a k
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -14,7 +14,7 @@ from django.db import transaction
 from tagwarden.accounts import staff_accounts
 from tagwarden.accounts.models import Account, Site
 from tagwarden.connections.models import Connection
-from tagwarden.core import clock, reasons
+from tagwarden.core import breaker, clock, reasons
 from tagwarden.core.env import env
 from tagwarden.journal import sql, store
 
@@ -155,9 +155,8 @@ def _of_crms_down(now: int) -> Iterator[store.NewJob]:
 def _down(*, before: int) -> dict[int, int]:
     """Connection → since when (ms) its CRM is down, if that is longer than `before`. As its lane's breaker says."""
     rows = sql.rows("select connection, breaker from journal_lane where breaker <> '{}'")
-    breakers: dict[int, Mapping[str, int]] = {connection: json.loads(text) for connection, text in rows}
-    down = {connection: state.get("since", 0) for connection, state in breakers.items() if state.get("looks")}
-    return {connection: since for connection, since in down.items() if 0 < since <= before}
+    states = {connection: breaker.read(text) for connection, text in rows}
+    return {connection: state.since for connection, state in states.items() if state.down and 0 < state.since <= before}
 
 
 def _down_letter(connection: Connection, since: int) -> str:

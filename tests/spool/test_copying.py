@@ -6,32 +6,13 @@ from pathlib import Path
 
 import time_machine
 
-from tagwarden.core.uuid7 import uuid7
 from tagwarden.spool import copying, log
 from tagwarden.spool.log import Position, Row, SpoolWriter
-
-CALL = Row(
-    id="",
-    received=0,
-    kind="call",
-    handshake=1,
-    site=1,
-    connection=1,
-    method="POST",
-    path="/",
-    query="aal_updateuser=***",
-    headers="[]",
-    body=b"contactId=1",
-    address="127.0.0.1",
-    host="northlight.example",
-    word="aal_updateuser",
-    status=200,
-    reason="",
-)
+from tests.spool.rows import row
 
 
 def calls(n: int) -> list[Row]:
-    return [CALL._replace(id=str(uuid7())) for _ in range(n)]
+    return [row(b"contactId=1") for _ in range(n)]
 
 
 def filled(folder: Path, days: dict[str, int]) -> list[str]:

@@ -9,14 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tagwarden.core.uuid7 import uuid7
 from tagwarden.spool import group_commit, log
 from tagwarden.spool.group_commit import GroupCommit, NotCommitted
-from tagwarden.spool.log import Row, SpoolWriter
-
-
-def row(body: bytes = b"526") -> Row:
-    return Row(uuid7(), 1, "call", 1, 1, 1, "POST", "/", "", "[]", body, "", "", "", 200, "")
+from tagwarden.spool.log import SpoolWriter
+from tests.spool.rows import row
 
 
 @pytest.fixture

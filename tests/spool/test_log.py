@@ -13,32 +13,11 @@ import pytest
 import time_machine
 
 from tagwarden.core.errors import SettingsError
-from tagwarden.core.uuid7 import uuid7
 from tagwarden.spool import log
-from tagwarden.spool.log import Position, Row, SpoolWriter
+from tagwarden.spool.log import Position, SpoolWriter
+from tests.spool.rows import row
 
 DAY = datetime(2026, 8, 10, 12, tzinfo=UTC)
-
-
-def row(body: bytes = b"526") -> Row:
-    return Row(
-        id=uuid7(),
-        received=1,
-        kind="call",
-        handshake=1,
-        site=1,
-        connection=1,
-        method="POST",
-        path="/",
-        query="aal_updateuser=***",
-        headers="[]",
-        body=body,
-        address="127.0.0.1",
-        host="northlight.example",
-        word="aal_updateuser",
-        status=200,
-        reason="",
-    )
 
 
 def bodies(folder: Path, position: Position | None = None) -> list[bytes]:
