@@ -305,6 +305,7 @@ def _child(parent: Job, step: str) -> store.NewJob:
         command="",
         contact=parent.contact,
         received=clock.now_ms(),
+        due=parent.received,  # before calls that came later: what is begun is finished before more is begun
         source=parent.source,
         delivery=parent.delivery,
         parent=parent.id,

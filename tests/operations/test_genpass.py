@@ -313,6 +313,20 @@ def test_many_at_once_take_a_few_calls_each(road: Road) -> None:
     assert road.crm.counters()["calls"] <= most
 
 
+def test_what_is_begun_is_finished_before_more_is_begun(road: Road) -> None:
+    """Else nobody of many could sign in before all of them are members."""
+    setup.change(road.connection, {"parallel": "1"})
+    people = [Person(road) for _ in range(25)]
+
+    road.call("aal_genpass", *(one.id for one in people))
+    road.work()
+
+    steps = Job.objects.in_bulk(Attempt.objects.values_list("job", flat=True))
+    order = [steps[job].command for job in Attempt.objects.order_by("pk").values_list("job", flat=True)]
+    last_made = len(order) - 1 - order[::-1].index("genpass")
+    assert order.index("tag-add") < last_made
+
+
 def test_the_crm_failing_now_and_then_changes_nothing(road: Road) -> None:
     people = [Person(road) for _ in range(6)]
     road.crm.set(fault_rate=0.3, faults=["503", "429", "cut", "reset", "missing-rows", "missing-tags"], seed=7)
