@@ -316,9 +316,10 @@ def test_many_at_once_take_a_few_calls_each(road: Road) -> None:
 def test_what_is_begun_is_finished_before_more_is_begun(road: Road) -> None:
     """Else nobody of many could sign in before all of them are members."""
     setup.change(road.connection, {"parallel": "1"})
+    first = clock.now_ms() - 25
     people = [Person(road) for _ in range(25)]
 
-    road.call("aal_genpass", *(one.id for one in people))
+    road.carry(*[road.row("aal_genpass", one.id, received=first + n) for n, one in enumerate(people)])
     road.work()
 
     steps = Job.objects.in_bulk(Attempt.objects.values_list("job", flat=True))
