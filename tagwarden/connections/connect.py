@@ -4,6 +4,7 @@ import json
 
 from django.conf import settings
 
+from tagwarden.connections import tokens
 from tagwarden.connections.models import Connection
 from tagwarden.core import catalogue
 from tagwarden.core.errors import SettingsError
@@ -24,6 +25,7 @@ def open_crm(connection: Connection) -> base.Crm:
     """The adapter of a connection, with its credentials, ready to be asked."""
     sealed = connection.credentials
     credentials = json.loads(settings.KEYS.decrypt(sealed)) if sealed else {}
-    crm = adapter_class(connection.crm)(base_url=connection.base_url, credentials=credentials)
+    store = tokens.Store(connection.pk)
+    crm = adapter_class(connection.crm)(base_url=connection.base_url, credentials=credentials, tokens=store)
     crm.connection = connection.pk
     return crm

@@ -18,6 +18,7 @@ class Connection(models.Model):
     options_json = models.TextField(default="{}")
     active = models.BooleanField(default=True)
     created = models.DateTimeField(auto_now_add=True)
+    renewing_until = models.BigIntegerField(default=0)  # ms: until then somebody renews its tokens
 
     def __str__(self) -> str:
         return self.name

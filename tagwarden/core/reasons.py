@@ -261,9 +261,21 @@ REASONS: dict[str, Reason] = {
         "This version of Tagwarden has no command {command}.",
         "Redeliver it with a version that has it.",
     ),
+    "crm-link-lost": Reason(
+        "{crm} doesn't take our link any more: its tokens were revoked or used up.",
+        "Connect {crm} anew and give this connection the new credentials, then redeliver.",
+    ),
+    "crm-token-renewing": Reason(
+        "Somebody else is renewing the CRM's token and takes long over it.",
+        "We try again by ourselves in a few seconds.",
+    ),
+    "crm-cannot": Reason(
+        "{crm} can't do that: {what}",
+        "The page of this CRM in the documentation says what to do instead.",
+    ),
     "hook-not-understood": Reason(
-        "{crm}'s hooks are not understood by this version.",
-        "The call is kept. Redeliver it after an upgrade.",
+        "This hook of {crm} can't be read.",
+        "The call is kept. If it should be read, redeliver it after an upgrade.",
     ),
     "signature-wrong": Reason(
         "The call's signature doesn't fit, so it may not come from {crm}.",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from tagwarden.core.errors import NeedsSetting, Permanent
 from tagwarden.core.outcome import CrmTag, Snapshot
@@ -14,6 +14,12 @@ class Crm(base.Crm):
     """Credentials: {"api_key": "…"}."""
 
     label = "Sandbox CRM"
+    needed = (frozenset({"api_key"}),)
+    cannot: ClassVar = {
+        "tagged": "The sandbox CRM has no list by tag.",
+        "changed": "The sandbox CRM has no list of changes.",
+        "hooks": "The sandbox CRM fires webhooks from its own page only.",
+    }
     bulk_lag = timedelta(seconds=2)  # its lists may run this far behind, where lag is switched on
     limits = (Limit(50, seconds=1),)  # unless its settings say otherwise, and then its headers do
 
@@ -34,7 +40,7 @@ class Crm(base.Crm):
         moments = base.began(self.one_lag)
         try:
             call, answer = self.ask("GET", f"/api/contacts/{contact}", what="Read the contact")
-        except Permanent as error:
+        except base.Refused as error:
             raise self._named(error, contact=contact) from error
         snapshot = _snapshot(answer["contact"], moments)
         call.found = _found(snapshot)
@@ -63,9 +69,18 @@ class Crm(base.Crm):
             yield [_snapshot(row, moments) for row in answer["contacts"]]
             page += 1
 
-    def tag(self, name: str) -> CrmTag:
-        _, answer = self.ask("POST", "/api/tags", what=f"Look up the tag {name}", json={"name": name})
-        return CrmTag(str(answer["tag"]["id"]), answer["tag"]["name"])
+    def by_email(self, email: str) -> list[Snapshot]:
+        moments = base.began(self.bulk_lag)
+        _, answer = self.ask("GET", "/api/contacts", what="Look for the address", params={"email": email})
+        return [_snapshot(row, moments) for row in answer["contacts"]]
+
+    def list_tags(self) -> dict[str, str]:
+        _, answer = self.ask("GET", "/api/tags", what="Read the list of tags")
+        return {str(row["id"]): row["name"] for row in answer["tags"]}
+
+    def make_tag(self, name: str) -> str:
+        _, answer = self.ask("POST", "/api/tags", what=f"Make the tag {name}", json={"name": name})
+        return str(answer["tag"]["id"])
 
     def add_tag(self, tag: str, contacts: Sequence[str]) -> set[str]:
         return self._write_tag("POST", tag, contacts, f"Add the tag for {len(contacts)}")
@@ -77,28 +92,29 @@ class Crm(base.Crm):
         ids = [int(contact) for contact in contacts]
         try:
             _, answer = self.ask(method, f"/api/tags/{tag}/contacts", what=what, json={"ids": ids})
-        except Permanent as error:
+        except base.Refused as error:
             raise self._named(error, tag=tag) from error
         return {str(contact) for contact in answer["done"]}
 
     def set_fields(self, contact: str, values: Mapping[str, str]) -> None:
         path, what = f"/api/contacts/{contact}/fields", f"Write {', '.join(values)}"
         try:
-            self.ask("PUT", path, what=what, json={"fields": dict(values)})
-        except Permanent as error:
+            named = {self.field_names.all()[id_]: value for id_, value in self.field_ids(values).items()}
+            self.ask("PUT", path, what=what, json={"fields": named})
+        except base.Refused as error:
+            self.field_names.forget()
             raise self._named(error, contact=contact) from error
 
-    def fields(self) -> set[str]:
+    def list_fields(self) -> dict[str, str]:
         _, answer = self.ask("GET", "/api/fields", what="Read the list of fields")
-        return {row["label"] for row in answer["fields"]}
+        return {str(row["id"]): row["label"] for row in answer["fields"]}
 
     def make_field(self, label: str) -> None:
         self.ask("POST", "/api/fields", what=f"Make the field {label}", json={"label": label})
 
-    def _named(self, error: Permanent, **detail: object) -> Permanent | NeedsSetting:
+    def _named(self, error: base.Refused, **detail: object) -> Permanent | NeedsSetting:
         """The sandbox's own error words as reason codes."""
-        body = error.detail.get("body")
-        words = body if isinstance(body, dict) else {}
+        words = error.body if isinstance(error.body, dict) else {}
         match words.get("error"):
             case "contact_not_found":
                 return Permanent("contact-not-found", crm=self.label, **detail)

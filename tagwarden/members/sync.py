@@ -18,6 +18,7 @@ from tagwarden.core.outcome import CrmTag, Snapshot
 from tagwarden.core.sql import Dialect
 from tagwarden.members.models import Contact, ContactTag, Source, Tag
 
+MOST = 250  # contacts in one transaction
 _COLUMNS = ("id", "external_id", "member_id", "primary", "email", "first_name", "last_name", "fields")
 
 
@@ -71,7 +72,7 @@ def known_contacts(*, connection: int, contacts: Iterable[str]) -> set[str]:
 def apply(*, connection: int, site: int, reads: Sequence[Read], now: datetime) -> dict[str, Change]:
     """Makes contacts, tags and accounts follow these reads, in the caller's transaction.
 
-    At most 250 at a time; contact id → what changed. Contacts we have no row of are left out. A read that began before
+    At most MOST at a time; contact id → what changed. Contacts we have no row of are left out. A read that began before
     the contact's last applied one changes nothing. Every snapshot must carry its tags (`tags` not None).
     """
     contacts = {

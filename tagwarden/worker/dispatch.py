@@ -81,6 +81,13 @@ def settle_held(around: Surroundings, jobs: Sequence[Job], reason: str) -> None:
 
 def settle_refreshes(around: Surroundings, jobs: Sequence[Job], fetched: reads.Fetched) -> None:
     """Applies what was read and ends the jobs. Raises LeaseLost, or a DatabaseError if the database is away."""
+    contacts = list(_by_contact(jobs).items())
+    for start in range(0, len(contacts), sync.MOST):
+        part = contacts[start : start + sync.MOST]
+        _settle_part(around, [job for _, of_contact in part for job in of_contact], fetched)
+
+
+def _settle_part(around: Surroundings, jobs: Sequence[Job], fetched: reads.Fetched) -> None:
     try:
         _settle_together(around, jobs, fetched)
     except MISTAKES as error:
@@ -89,7 +96,7 @@ def settle_refreshes(around: Surroundings, jobs: Sequence[Job], fetched: reads.F
             log.warning("a batch of %d contacts broke (%r): each is tried alone", len(by_contact), error)
             for contact_jobs in by_contact.values():
                 with logs.concerning(job.called for job in contact_jobs):
-                    settle_refreshes(around, contact_jobs, fetched)
+                    _settle_part(around, contact_jobs, fetched)
             return
         log.exception("refreshing the contact broke")
         _end_broken(around, jobs, error, fetched.calls(jobs[0].contact))

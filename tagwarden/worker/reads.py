@@ -36,7 +36,7 @@ class Fetched:
 
 def calls(crm: base.Crm, contacts: Sequence[str], few: int) -> int:
     """How many calls `fetch` makes, unless the bulk read leaves contacts out."""
-    return len(contacts) if _one_by_one(crm, contacts, few) else 1
+    return len(contacts) if _one_by_one(crm, contacts, few) else crm.calls_for(len(contacts))
 
 
 def _one_by_one(crm: base.Crm, contacts: Sequence[str], few: int) -> bool:

@@ -1,0 +1,99 @@
+"""Each CRM of the catalogue, as the contract suite meets it: a server that imitates it, and how an adapter is opened.
+
+A fake's admin API is the same for all (tests/fakes/base.py); the sandbox CRM's is its model.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tagwarden.core import catalogue
+from tagwarden.crms import base
+from tests.crms.conftest import FakeServer, running_fake
+from tests.sandbox.conftest import QUIET, Crm, running
+
+
+@dataclass(frozen=True)
+class Place:
+    """How to come to a CRM. `path` is what stands between the server's address and what the adapter asks for."""
+
+    credentials: Mapping[str, str]
+    path: str = ""
+    settles_after: float = 0  # seconds of the fake's clock after which a write shows everywhere
+    rates: dict[str, int] = field(default_factory=dict)  # calls for a release of 1,000, at most: see test_release.py
+
+
+PLACES = {
+    "sandbox": Place({"api_key": "sandbox-key"}),
+}
+
+
+class Server:
+    """A running CRM with what tests do behind the vendor's API: make people, tag them, look at the truth."""
+
+    def __init__(self, name: str, fake: FakeServer | Crm) -> None:
+        self.name, self.place, self.fake = name, PLACES[name], fake
+        self.kind: type[base.Crm] = catalogue.listed("tagwarden.crms")[name].Crm
+
+    def adapter(self, **credentials: str) -> base.Crm:
+        """An adapter of its own, with the good credentials unless others are given."""
+        chosen = credentials or self.place.credentials
+        return self.kind(base_url=self.fake.url + self.place.path, credentials=chosen)
+
+    def change(self, **settings: object) -> None:
+        self.fake.set(**settings)
+
+    def person(self, email: str, **more: Any) -> str:
+        """A new contact's id. `more`: first_name, last_name, tags (names), fields (by label)."""
+        return str(self._post("/admin/contacts", contacts=[{"email": email, **more}])["ids"][0])
+
+    def people(self, count: int, **more: Any) -> list[str]:
+        made = [{"email": f"p{n}-{id(more)}@example.com", **more} for n in range(count)]
+        return [str(id_) for id_ in self._post("/admin/contacts", contacts=made)["ids"]]
+
+    def tag(self, name: str, *contacts: str, remove: bool = False) -> None:
+        self._post("/admin/tag", tag=name, contacts=[int(one) for one in contacts], remove=remove)
+
+    def delete(self, contact: str) -> None:
+        assert self.fake.admin.delete(f"/admin/contacts/{contact}").is_success
+
+    def settle(self) -> None:
+        """All that was written shows everywhere from now on."""
+        if self.place.settles_after:
+            self._post("/admin/clock", seconds=self.place.settles_after)
+
+    def truth(self, contact: str) -> tuple[set[str], dict[str, str]]:
+        """Names of the tags, label → value of the fields."""
+        if isinstance(self.fake, Crm):
+            found = self.fake.contact(int(contact))
+            return {tag["name"] for tag in found["tags"]}, found["fields"]
+        found = self.fake.truth(contact)
+        return set(found["tags"]), found["fields"]
+
+    def calls(self) -> int:
+        calls: int = self.fake.counters()["calls"]
+        return calls
+
+    def forget_calls(self) -> None:
+        self.fake.admin.post("/admin/counters/reset")
+
+    def _post(self, path: str, **content: Any) -> dict[str, Any]:
+        answer = self.fake.admin.post(path, json=content)
+        assert answer.is_success, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+@contextlib.contextmanager
+def server(name: str, folder: Path) -> Iterator[Server]:
+    """The CRM of that name, running."""
+    starts: dict[str, Callable[[], contextlib.AbstractContextManager[FakeServer | Crm]]] = {
+        "sandbox": lambda: running(folder / "crm.sqlite3", 0)
+    }
+    start = starts.get(name, lambda: running_fake(name))
+    with start() as fake:
+        if isinstance(fake, Crm):
+            fake.set(**QUIET)
+        yield Server(name, fake)
