@@ -237,10 +237,12 @@ class Place:
         return {kind: n for kind, n in found.items() if n}
 
     def until_settled(self, seconds: float) -> None:
-        """Waits until nothing is left to do."""
-        deadline = time.monotonic() + seconds
+        """Waits until nothing is left to do, however much that is; for so long without a job finished it is stuck."""
+        finished, deadline = -1, 0.0
         while left := self.open_work():
-            assert time.monotonic() < deadline, f"not settled within {seconds:g} s: {left}; {self._waiting()}"
+            if (now := self.database.one("select count(*) from journal_job where state = 'finished'")) > finished:
+                finished, deadline = now, time.monotonic() + seconds
+            assert time.monotonic() < deadline, f"nothing finished for {seconds:g} s: {left}; {self._waiting()}"
             time.sleep(0.2)
 
     def _waiting(self) -> list[tuple[Any, ...]]:

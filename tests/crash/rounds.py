@@ -28,7 +28,7 @@ POINTS = {
     failpoints.SENT_AND_RESULT: 0.2,
     failpoints.RESULT_AND_TRANSACTION: 0.2,
 }
-SETTLED_WITHIN = 150  # seconds
+STUCK_AFTER = 60  # seconds without anything finished
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Rounds:
         finally:
             self.senders.stop()
             self.story.statuses = self.senders.statuses
-        self.place.until_settled(SETTLED_WITHIN)
+        self.place.until_settled(STUCK_AFTER)
         self._redeliver()
 
     def _random_round(self) -> None:
@@ -141,7 +141,7 @@ class Rounds:
         for reason, n in self.place.database.rows(query):
             self.story.redelivered[reason] += n
             self.place.tagwarden("delivery", "redeliver", "--reason", reason)
-        self.place.until_settled(SETTLED_WITHIN)
+        self.place.until_settled(STUCK_AFTER)
 
     def refresh_all(self) -> None:
         """One last call for everybody, so that also those follow of whose change the server never heard."""
@@ -151,7 +151,7 @@ class Rounds:
         assert set(senders.statuses) == {"200"}, senders.statuses
         self.story.statuses += senders.statuses
         self.senders.each += senders.each
-        self.place.until_settled(SETTLED_WITHIN)
+        self.place.until_settled(STUCK_AFTER)
 
 
 def wanted(name: str, small: int) -> int:
