@@ -5,6 +5,7 @@ CRM is named on the command line; a vendor's differences are tables and a few me
 """
 
 import itertools
+import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, ClassVar
 
 import httpx
@@ -125,7 +127,10 @@ class Crm(ABC):
     def __init__(self, *, base_url: str, credentials: Mapping[str, str], tokens: Tokens | None = None) -> None:
         self.credentials, self.tokens = credentials, tokens
         self.http = httpx.Client(
-            base_url=base_url or self.default_url, headers=self.headers(credentials), timeout=self.timeout
+            base_url=base_url or self.default_url,
+            headers=self.headers(credentials),
+            timeout=self.timeout,
+            verify=_trusted(),
         )
         self.tag_names, self.field_names = Names(self.list_tags), Names(self.list_fields)
 
@@ -358,7 +363,7 @@ class Crm(ABC):
         Raises NeedsSetting `crm-link-lost` if the vendor refuses the refresh token for good, else Retryable.
         """
         try:
-            response = httpx.post(url, data=dict(form), auth=auth, timeout=self.timeout)
+            response = httpx.post(url, data=dict(form), auth=auth, timeout=self.timeout, verify=_trusted())
         except httpx.TransportError as error:
             raise Retryable("crm-unreachable", crm=self.label, why=self._why(error)) from error
         answer = _json(response)
@@ -381,6 +386,12 @@ class Crm(ABC):
         if isinstance(error, httpx.ConnectError):
             return "it can't be reached"
         return "the connection broke off"
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Whom we trust to be who they are; read once, since that takes as long as many calls."""
+    return httpx.create_ssl_context()
 
 
 def _json(response: httpx.Response) -> Any:
