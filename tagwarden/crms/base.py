@@ -116,6 +116,7 @@ class Crm(ABC):
     needed: tuple[frozenset[str], ...] = ()  # the keys of the credentials, in each form in which they may come
     id_pattern = r"\d{1,18}"
     bulk_size = 100  # contacts in one bulk read
+    page_size = 100  # contacts in one page of the list of all
     one_lag = timedelta(0)  # how old what a read by id shows may be
     bulk_lag = timedelta(0)  # the same for a bulk read
     tags_at_once = 100  # contacts in one write of a tag
@@ -165,8 +166,24 @@ class Crm(ABC):
         """All contacts with that address, the lowest id first."""
 
     @abstractmethod
+    def page(self, cursor: str) -> tuple[list[Snapshot], str]:
+        """One page of the list of all contacts, up to `page_size`, and the cursor of the next.
+
+        `cursor`: "" for the first page; the one given back is "" after the last. It is text of the vendor's or of this
+        adapter's, kept in the database from one page to the next, which may be read minutes later by another process.
+        """
+
     def everybody(self) -> Iterator[list[Snapshot]]:
-        """All contacts, a page of results at a time."""
+        """All contacts, a page of results at a time. Raises Retryable `crm-answer-broken` if it goes in circles."""
+        cursor, seen = "", {""}
+        while True:
+            snapshots, cursor = self.page(cursor)
+            yield snapshots
+            if not cursor:
+                return
+            if cursor in seen:
+                raise self.broken()
+            seen.add(cursor)
 
     def tagged(self, tag: str) -> Iterator[list[str]]:
         """Ids of all contacts with that tag (its id), a page of results at a time."""

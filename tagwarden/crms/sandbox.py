@@ -1,6 +1,6 @@
 """The sandbox CRM that comes in the box (docs/sandbox.md). It is reached over HTTP like any vendor."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -55,19 +55,17 @@ class Crm(base.Crm):
         call.found = f"{len(snapshots)} found"
         return {snapshot.contact: snapshot for snapshot in snapshots}
 
-    def everybody(self) -> Iterator[list[Snapshot]]:
-        page, pages = 1, 1
-        while page <= pages:
-            moments = base.began(self.bulk_lag)
-            _, answer = self.ask(
-                "GET",
-                "/api/contacts",
-                what="Read the list of contacts",
-                params={"page": page, "per_page": 100},
-            )
-            pages = answer["pages"]
-            yield [_snapshot(row, moments) for row in answer["contacts"]]
-            page += 1
+    def page(self, cursor: str) -> tuple[list[Snapshot], str]:
+        number, moments = int(cursor or 1), base.began(self.bulk_lag)
+        call, answer = self.ask(
+            "GET",
+            "/api/contacts",
+            what="Read the list of contacts",
+            params={"page": number, "per_page": self.page_size},
+        )
+        snapshots = [_snapshot(row, moments) for row in answer["contacts"]]
+        call.found = f"{len(snapshots)} found"
+        return snapshots, str(number + 1) if number < answer["pages"] else ""
 
     def by_email(self, email: str) -> list[Snapshot]:
         moments = base.began(self.bulk_lag)

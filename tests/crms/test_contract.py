@@ -114,6 +114,24 @@ def test_everybody_comes_once(running: Server, crm: base.Crm) -> None:
     assert set(people) <= set(seen)
 
 
+def test_the_list_goes_on_at_a_cursor_in_another_process(running: Server, crm: base.Crm) -> None:
+    people = running.people(230, tags=["Module 3"])
+    running.settle()
+    seen: list[str] = []
+    cursor, pages = "", 0
+    while not pages or cursor:
+        with closing(running.adapter()) as other:
+            snapshots, cursor = other.page(cursor)
+        assert isinstance(cursor, str)
+        assert len(snapshots) <= crm.page_size
+        assert all(one.tags is not None for one in snapshots)
+        seen += [one.contact for one in snapshots]
+        pages += 1
+
+    assert len(seen) == len(set(seen))
+    assert set(people) <= set(seen)
+
+
 def test_who_has_a_tag_and_who_changed_is_listed_or_said_to_be_impossible(running: Server, crm: base.Crm) -> None:
     since = clock.now() - timedelta(minutes=5)
     people = running.people(3, tags=["Module 4"])
