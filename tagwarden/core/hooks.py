@@ -1,9 +1,11 @@
 """What CRMs tell by themselves: the events in a native hook, and the hooks that are set up at a CRM."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+from tagwarden.core import clock
 
 
 class Happened(StrEnum):
@@ -17,11 +19,16 @@ class Happened(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A call to /hooks/<handshake>, as it came; header names in lower case. `query` is without the secret."""
+    """A call to /hooks/<handshake>, as it came; header names in lower case. `query` is without the secret.
+
+    `received`: when it came in. A signature's own time is compared with that: the call may be read much later, after
+    an outage of the database or when staff redeliver it.
+    """
 
     query: str
     headers: Mapping[str, str]
     body: bytes
+    received: datetime = field(default_factory=clock.now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,7 @@ class Crm(ABC):
     pause = timedelta(seconds=1)  # after a 429 that doesn't say how long
     timeout = TIMEOUT
     cannot: ClassVar[Mapping[str, str]] = {}  # what this CRM cannot do → the sentence for docs and pages
+    paste: ClassVar[tuple[str, ...]] = ()  # how a webhook is set up there, a sentence a step; {url}: what to paste
 
     def __init__(self, *, base_url: str, credentials: Mapping[str, str], tokens: Tokens | None = None) -> None:
         self.credentials, self.tokens = credentials, tokens
@@ -278,6 +279,13 @@ class Crm(ABC):
     def remove_hook(self, hook: Hook) -> None:
         """Takes a hook away; one that is gone is well."""
         raise Permanent("crm-cannot", crm=self.label, what=self.cannot["hooks"])
+
+    def missed(self, since: datetime) -> list[Event]:
+        """What its own log of hooks says that it told us since then, or tried to; empty if it keeps none.
+
+        An event has the `ref` that `events` gives it; one without `ref` has `at`.
+        """
+        return []
 
     # --- how a vendor's answers differ from the usual ----------------------------------------------------------
 

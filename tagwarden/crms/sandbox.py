@@ -14,12 +14,17 @@ class Crm(base.Crm):
     """Credentials: {"api_key": "…"}."""
 
     label = "Sandbox CRM"
+    default_url = "http://127.0.0.1:8099"  # where `tagwarden sandbox` stands unless told otherwise
     needed = (frozenset({"api_key"}),)
     cannot: ClassVar = {
         "tagged": "The sandbox CRM has no list by tag.",
         "changed": "The sandbox CRM has no list of changes.",
         "hooks": "The sandbox CRM fires webhooks from its own page only.",
     }
+    paste = (
+        "Open the sandbox's page Webhooks and paste {url}.",
+        "There it is fired for one contact, or for 1,000 at once; the contact's id is sent along as contactId.",
+    )
     bulk_lag = timedelta(seconds=2)  # its lists may run this far behind, where lag is switched on
     limits = (Limit(50, seconds=1),)  # unless its settings say otherwise, and then its headers do
 
