@@ -15,6 +15,7 @@ from tagwarden.core import catalogue, clock
 from tagwarden.core.env import env
 from tagwarden.core.outcome import Needs
 from tagwarden.core.uuid7 import uuid7
+from tagwarden.crms import base
 from tagwarden.crms.sandbox import Crm as Adapter
 from tagwarden.journal.models import Attempt, Job, Lane
 from tagwarden.members import enrol
@@ -45,9 +46,11 @@ def crm(crm_process: Crm) -> Crm:
 class Road:
     """Calls come in at the spool, the worker works, the sandbox is the CRM."""
 
-    def __init__(self, site: Site, connection: Connection, crm: Crm, data: Path) -> None:
+    def __init__(
+        self, site: Site, connection: Connection, crm: Crm, data: Path, *, adapter: base.Crm | None = None
+    ) -> None:
         self.site, self.connection, self.crm = site, connection, crm
-        self.adapter = Adapter(base_url=crm.url, credentials={"api_key": "sandbox-key"})
+        self.adapter = adapter or Adapter(base_url=crm.url, credentials={"api_key": "sandbox-key"})
         self._data = data
         self._writer = spool.SpoolWriter(spool.spool_folder(data))
         self.intake = Intake(data)

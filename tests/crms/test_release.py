@@ -1,0 +1,75 @@
+"""A release of a thousand contacts at each CRM: how many calls it takes, how long, and that it never goes too fast."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tagwarden.accounts.models import Site
+from tagwarden.core import catalogue
+from tagwarden.journal.models import Job
+from tagwarden.members.models import ContactTag
+from tests.crms.places import PLACES, Server, server
+from tests.crms.roads import CrmRoad, road_to
+from tests.worker.conftest import quick_ladder
+
+__all__ = ["quick_ladder"]
+
+CONTACTS = 1_000
+TAG = "Module_3_Has_Access"
+CRMS = list(catalogue.listed("tagwarden.crms"))
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
+
+
+@pytest.fixture(params=CRMS)
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with server(request.param, tmp_path_factory.mktemp(request.param)) as found:
+        yield found
+
+
+@pytest.fixture
+def road(running: Server, site: Site, tmp_path: Path, quick_ladder: Any) -> Iterator[CrmRoad]:
+    with road_to(running, site, tmp_path) as found:
+        yield found
+
+
+def _holders() -> int:
+    return ContactTag.objects.filter(tag__name=TAG, until=None).count()
+
+
+def test_a_thousand_take_few_calls_and_none_too_soon(
+    running: Server, road: CrmRoad, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people = running.people(CONTACTS, tags=["Member"])
+    road.enrol_all()
+    running.tag(TAG, *people)
+    running.settle()
+    running.forget_calls()
+    road.long_ago("aal_batchsync", *people)
+
+    began = time.monotonic()
+    road.work()
+    took = time.monotonic() - began
+
+    assert _holders() == CONTACTS
+    counted = running.fake.counters()
+    with capsys.disabled():
+        print(f"\n{running.kind.label}: {counted['calls']} calls for {CONTACTS:,} contacts, {took:.1f} s")
+    assert counted["calls"] <= PLACES[running.name].most_calls
+    assert counted["limited"] == 0
+
+
+def test_what_others_use_up_delays_it_and_nothing_else(running: Server, road: CrmRoad) -> None:
+    people = running.people(400, tags=["Member"])
+    road.enrol_all()
+    running.tag(TAG, *people)
+    running.settle()
+    road.long_ago("aal_batchsync", *people)
+    running.change(fault_rate=0.5, faults=["429"], seed=3)
+
+    road.work()
+
+    assert _holders() == len(people)
+    assert not Job.objects.filter(tries__gt=1).exists(), "a pause that the CRM asks for costs no try"
