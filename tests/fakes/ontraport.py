@@ -211,6 +211,7 @@ class Fake(base.Fake):
     async def _paced(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Before and after each call what is due by then is done; the API thinks for a while."""
         is_admin = request.path.startswith("/admin/")
+        await request.read()  # before the client can go away: then the work is done all the same
         if not is_admin and (seconds := self._thinking()):
             await asyncio.sleep(seconds / self.settings.speed)
         self.settle()
