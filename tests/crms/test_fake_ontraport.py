@@ -3,91 +3,29 @@
 "facts" are the notes on Keap and Ontraport that the fake was made from; section 2 is Ontraport.
 """
 
-import json
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
-from itertools import count
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.crms.conftest import FakeServer, running_fake
-from tests.fakes.ontraport import API_KEY, APP_ID, Settings
+from tests.crms.ontraport_api import HEADERS, NUMBERS, Api, condition, serving, term
 
-HEADERS = {"Api-Appid": APP_ID, "Api-Key": API_KEY}
 DONE = "The tag is now being processed."
-_NUMBERS = count(1)
-
-
-class Api:
-    """An integration that talks to the fake, and the admin behind it."""
-
-    def __init__(self, fake: FakeServer) -> None:
-        self.fake = fake
-        self.client = httpx.Client(base_url=f"{fake.url}/1/", headers=HEADERS, timeout=20)
-
-    def get(self, path: str, **asked: object) -> Any:
-        """The `data` of a good answer."""
-        answer = self.client.get(path, params={key: str(value) for key, value in asked.items()} or None)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["data"]
-
-    def send(self, method: str, path: str, **content: object) -> Any:
-        answer = self.client.request(method, path, json=content)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["data"]
-
-    def refused(self, method: str, path: str, **more: Any) -> tuple[int, str]:
-        answer = self.client.request(method, path, **more)
-        return answer.status_code, answer.text
-
-    def someone(self, **values: Any) -> int:
-        """A new contact, made by hand."""
-        person = {"email": f"someone.{next(_NUMBERS)}@example.com", **values}
-        made: int = self.fake.post("/admin/contacts", contacts=[person])["ids"][0]
-        return made
-
-    def cell(self, contact: int, name: str) -> str | None:
-        found: str | None = self.get("Contact", id=contact)[name]
-        return found
-
-    def new_tag(self) -> tuple[int, str]:
-        name = f"Tag {next(_NUMBERS)}"
-        return int(self.send("POST", "Tags", tag_name=name)["tag_id"]), name
-
-    def wait(self, seconds: float) -> None:
-        """Lets the fake's clock go on."""
-        self.fake.post("/admin/clock", seconds=seconds)
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Api]:
-    with running_fake("ontraport", 120) as fake:
-        api = Api(fake)
+    with serving(120) as api:
         yield api
-        api.client.close()
 
 
 @pytest.fixture
 def api(shared: Api) -> Api:
-    """The fake with its usual habits, without limits, and with nothing left to be done."""
-    shared.fake.set(**asdict(Settings()) | {"limits": False})
-    shared.wait(61)
-    shared.fake.post("/admin/hooks/flush")
+    shared.as_usual()
     return shared
-
-
-def condition(*terms: object) -> str:
-    """(field, op, value) or "AND"/"OR", as the `condition` parameter."""
-    return json.dumps([_term(*term) if isinstance(term, tuple) else term for term in terms])
-
-
-def _term(name: str, op: str, value: object) -> dict[str, object]:
-    given = {"list": [{"value": one} for one in value]} if isinstance(value, list) else {"value": value}
-    return {"field": {"field": name}, "op": op, "value": given}
 
 
 # --- who may call, and how often -------------------------------------------------------------------------------
@@ -208,7 +146,7 @@ def test_tags_are_a_text_and_none_has_four_forms(api: Api) -> None:
         ([("id", "=", "9"), "OR", ("id", "=", 10), "AND", ("email", "=", "nobody@example.com")], ["9"]),
         ([("email", "LIKE", "%.7@EXAMPLE.com")], ["7"]),
         ([("city", "IS", None), "AND", ("id", "=", 8)], ["8"]),
-        ([("lastname", "<>", "Brook"), "AND", [_term("id", "=", 1), "OR", _term("id", "=", 2)]], ["2"]),
+        ([("lastname", "<>", "Brook"), "AND", [term("id", "=", 1), "OR", term("id", "=", 2)]], ["2"]),
         ([("dlm", ">=", 4_000_000_000)], []),
     ],
 )
@@ -409,7 +347,7 @@ def test_tagging_may_leave_dlm_alone_and_keeps_its_order(api: Api) -> None:
 
 def test_tags_by_name_are_made_when_missing(api: Api) -> None:
     """Facts 2.4: `ids` must be a list there."""
-    who, name = api.someone(), f"Made {next(_NUMBERS)}"
+    who, name = api.someone(), f"Made {next(NUMBERS)}"
     content = {"objectID": 0, "ids": str(who), "add_names": [name]}
     assert api.refused("PUT", "objects/tagByName", json=content) == (400, "Invalid query")
     assert api.send("PUT", "objects/tagByName", **{**content, "ids": [who]}) == DONE
