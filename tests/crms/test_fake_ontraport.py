@@ -72,6 +72,13 @@ def test_180_calls_in_any_60_seconds_and_no_more(api: Api) -> None:
     assert 0 < int(api.client.get("Tags").headers["Retry-After"]) <= 60
 
 
+def test_other_tools_share_the_limit(api: Api) -> None:
+    """Facts 0.8: per account, shared by everybody."""
+    api.fake.set(limits=True)
+    assert api.fake.post("/admin/others", calls=179) == {"taken": 179}
+    assert [api.client.get("Tags?range=1").status_code for _ in range(2)] == [200, 429]
+
+
 def test_answers_take_their_time(api: Api) -> None:
     """Facts 2.3: 0.8 to 2.7 s were captured, up to 60 s were announced; by the fake's clock."""
     api.fake.set(reply_least=10, reply_most=20, speed=100)
@@ -104,6 +111,17 @@ def test_a_page_is_cut_at_50_without_a_word(api: Api) -> None:
     assert len(api.get("Contacts", ids=ids, range=200)) == 100
     api.fake.set(over_range="refused")
     assert api.refused("GET", f"Contacts?ids={ids}&range=200") == (400, "Invalid query")
+
+
+def test_lists_may_run_behind_but_a_single_read_does_not(api: Api) -> None:
+    """A switch of all fakes: nothing is known of it at this vendor."""
+    who = api.someone()
+    api.wait(100)
+    api.send("PUT", "Contacts", id=who, city="Ghent")
+    api.fake.set(lag_seconds=50)
+    assert (api.get("Contacts", ids=who)[0]["city"], api.cell(who, "city")) == (None, "Ghent")
+    api.wait(50)
+    assert api.get("Contacts", ids=who)[0]["city"] == "Ghent"
 
 
 def test_texts_stand_for_numbers_with_few_exceptions(api: Api) -> None:
@@ -216,6 +234,8 @@ def test_a_deleted_contact_is_gone_and_a_merged_one_may_live_on(api: Api) -> Non
     assert api.refused("GET", f"Contact?id={gone}") == (404, "Object not found")
     assert api.refused("GET", f"Contact?id={old}") == (404, "Object not found")
     assert [row["id"] for row in api.get("Contacts", ids=f"{gone},{old},{into}")] == [str(into)]
+    api.fake.set(gone="Invalid Contact ID")
+    assert api.refused("PUT", "Contacts", json={"id": gone}) == (404, "Invalid Contact ID")
     api.fake.set(merged="survivor")
     assert api.cell(old, "id") == str(into)
 

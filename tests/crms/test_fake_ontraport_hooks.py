@@ -204,10 +204,16 @@ def test_a_subscriptions_body_has_three_formats_and_may_be_a_form(api: Api, rece
     light = fire(api, receiver, 1, kind="subscription", tag_id=15, format="lightweight")
     assert json.loads(light.body)["data"] == {"id": "1"}
     assert "data" not in json.loads(fire(api, receiver, 1, kind="subscription", tag_id=15, format="notify").body)
+    form = fire(api, receiver, 1, kind="subscription", type="object_submits_form", form_id=4)
+    assert json.loads(form.body)["event"] == {"type": "object_submits_form", "form_id": "4"}
     api.fake.set(subscription_form="pairs", timestamp_number=True)
     call = fire(api, receiver, 1, kind="subscription", tag_id=15)
     pairs = parse_qs(call.body.decode(), keep_blank_values=True)
     assert (call.headers["Content-Type"], pairs["data[id]"], pairs["event[tag_id]"]) == (FORM, ["1"], ["15"])
+    api.fake.set(subscription_columns=["id", "city", "address2"])
+    body = fire(api, receiver, 1, kind="subscription", tag_id=15).body.decode()
+    pairs = parse_qs(body, keep_blank_values=True)
+    assert ("data[city]" in pairs, pairs["data[address2]"]) == (False, [""])  # PHP leaves nulls out, not blanks
     api.fake.set(subscription_form="json", subscription_columns=[])
     whole = json.loads(fire(api, receiver, 1, kind="subscription", tag_id=15).body)
     assert whole["data"] == api.get("Contact", id=1)
@@ -268,6 +274,8 @@ def test_no_other_machine_is_ever_called(api: Api) -> None:
     (one,) = api.fake.post("/admin/hooks/flush")["deliveries"]
     assert (one["outcome"], one["code"]) == ("refused: not this machine", 0)
     assert api.fake.post("/admin/fire", url="http://192.0.2.1/", contacts=[1])["statuses"] == {"0": 1}
+    (one,) = api.fake.post("/admin/hooks/flush")["deliveries"]
+    assert one["outcome"] == "refused: not this machine"
 
 
 def test_the_log_keeps_successes_2_days_and_failures_7(api: Api, receiver: Receiver) -> None:

@@ -1,4 +1,9 @@
-"""A fake of Ontraport's API 1: two headers, pages of 50, texts for numbers and for errors, tags that come later."""
+"""A fake of Ontraport's API 1: two headers, pages of 50, texts for numbers and for errors, tags that come later.
+
+The admin API has besides what all fakes have: PUT or POST /admin/columns (the owner's own, all or more),
+/admin/tags (with an id, a name, an object type), /admin/others (calls that other tools made just now),
+/admin/hooks/flush. /admin/fire takes the kinds of `Hooks.automation`, and "subscription".
+"""
 
 import asyncio
 import math
@@ -49,6 +54,7 @@ class Settings(base.Settings):
     miss: str = "404"  # getByEmail of nobody: 404, 400 or empty
     over_range: str = "cut"  # range over 50: cut, refused or obeyed
     unknown_column: str = "ignored"  # in listFields: ignored or refused
+    gone: str = "Object not found"  # the text of a 404 about one contact; "Invalid Contact ID" was met too
     merged: str = "404"  # a merged contact: 404 or survivor
     errors: str = "text"  # or json
     error_type: str = "text/html"
@@ -87,6 +93,7 @@ class Fake(base.Fake):
         yield from self._contacts.routes()
         yield from self._definitions.routes()
         yield from Webhooks(self).routes()
+        yield web.post("/admin/others", self.others)
         for method in ("GET", "POST", "PUT", "DELETE"):
             yield web.route(method, "/1/objects", self.objects)
 
@@ -160,6 +167,11 @@ class Fake(base.Fake):
             times = 0 if fault == "missing-rows" else 2
             content["data"] = [row for at, row in enumerate(rows) for _ in range(times if at in hit else 1)]
         return content
+
+    async def others(self, request: web.Request) -> web.Response:
+        """Admin: so many `calls` of the owner's other tools, which share the limit."""
+        calls = (await request.json())["calls"]
+        return web.json_response({"taken": sum(self._window.take(self.now()) for _ in range(calls))})
 
     # --- answers -----------------------------------------------------------------------------------------------
 

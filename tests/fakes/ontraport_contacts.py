@@ -150,9 +150,10 @@ class Contacts:
 
     def _found(self, number: object) -> Contact:
         """The contact of that id for a call about this one. Refused with 404, or 403 if the key may not see it."""
+        fake = self._fake
         if not str(number).isdigit():
-            raise Refused(404, "Object not found")
-        fake, contact = self._fake, int(str(number))
+            raise Refused(404, fake.settings.gone)
+        contact = int(str(number))
         if contact in fake.settings.hidden:
             raise Refused(403, "You do not have permission to access this resource.")
         found = fake.account.contact(contact)
@@ -160,7 +161,7 @@ class Contacts:
         if found is None and past is not None and past.merged_into and fake.settings.merged == "survivor":
             found = fake.account.contact(past.merged_into)
         if found is None:
-            raise Refused(404, "Object not found")
+            raise Refused(404, fake.settings.gone)
         return found
 
     def _columns(self) -> dict[str, Column]:

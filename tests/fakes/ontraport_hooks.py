@@ -76,6 +76,7 @@ class Sending:
     event: str = ""
     subscription: int = 0
     tried: int = 0
+    patience: float = 0  # real seconds that an answer may take; 0: the account's habit
 
 
 @dataclass(slots=True)
@@ -200,7 +201,7 @@ class Hooks:
         return code
 
     async def _call(self, sending: Sending) -> tuple[int, str]:
-        timeout = aiohttp.ClientTimeout(total=self.habits().hook_timeout_seconds)
+        timeout = aiohttp.ClientTimeout(total=sending.patience or self.habits().hook_timeout_seconds)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,

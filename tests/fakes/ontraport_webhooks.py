@@ -98,6 +98,7 @@ class Webhooks:
 
         async def one(contact: int) -> int:
             sending = fired(contact, content["url"], event, self._fake.hook(contact, event))
+            sending.patience = content.get("timeout_seconds", 5)
             async with gate:
                 return await hooks.send(sending)
 
