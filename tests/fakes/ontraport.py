@@ -26,6 +26,7 @@ from tests.fakes.ontraport_webhooks import Webhooks
 APP_ID = "2_FakeApp_1"
 API_KEY = "fake-ontraport-key"
 CALLS, SECONDS = 180, 60  # in any minute, for the whole account
+# Those of 400 and 404 were seen; the others are ours, so nothing may depend on their words.
 TEXTS = {
     400: INVALID,
     401: "Your App ID and API key do not authenticate.",
@@ -184,7 +185,7 @@ class Fake(base.Fake):
         return web.Response(body=compact(content), content_type="application/json")
 
     def refusal(self, status: int, text: str = "") -> web.Response:
-        """A plain text without a newline, as captured; a JSON envelope if the switch says so."""
+        """A plain text without a newline; a JSON envelope if the switch says so."""
         text = text or TEXTS[status]
         if self.settings.errors == "json":
             content = {"code": status, "data": text, "account_id": self.settings.account_id}
