@@ -369,6 +369,8 @@ def test_tags_are_listed_and_searched(ac: Ac) -> None:
     assert {row["tag"] for row in ac.get("/tags", search="course")["tags"]} == {"Course", "Course 2, advanced"}
     assert [row["tag"] for row in ac.get("/tags", **{"filters[search][eq]": "Course"})["tags"]] == ["Course"]
     assert len(ac.get("/tags", limit=1, offset=1)["tags"]) == 1
+    other = ac.post("/tags", tag={"tag": "Same", "tagType": "template"}).json()["tag"]["id"]
+    assert str(ac.tag("Same", 1)) != other
 
 
 @pytest.mark.parametrize(("how", "status"), [("422", 422), ("existing", 201), ("new", 201)])

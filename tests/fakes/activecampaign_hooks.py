@@ -58,6 +58,7 @@ class Delivery:
     hook: int = 0
     automation: int = 0
     outcome: str = ""
+    number: int = 0  # in the order of the events, in which deliveries need not end
 
     def row(self) -> Content:
         shown = {"url": self.url, "event": self.event, "contact": self.contact, "body": self.body.decode()}
@@ -68,6 +69,7 @@ class Delivery:
 class Post:
     """What left and what is still to leave."""
 
+    made: int = 0
     waiting: list[Delivery] = field(default_factory=list)
     done: list[Delivery] = field(default_factory=list)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -166,8 +168,9 @@ class Hooks:
 
     def _send(self, delivery: Delivery) -> None:
         twice = self._account.chance.random() < self._account.settings.duplicate_rate
-        for one in [delivery, replace(delivery)] if twice else [delivery]:
-            self._post.waiting.append(one)
+        for _ in range(2 if twice else 1):
+            self._post.made += 1
+            self._post.waiting.append(replace(delivery, number=self._post.made))
         try:
             task = asyncio.get_running_loop().create_task(self._deliver_all())
         except RuntimeError:  # a test changes the book by hand, before the server runs: `flush` delivers
@@ -179,7 +182,7 @@ class Hooks:
         """Delivers all that is due, waits for what is on its way, and lists what was sent since the last flush."""
         await self._deliver_all()
         await asyncio.gather(*self._post.tasks)
-        done, self._post.done = self._post.done, []
+        done, self._post.done = sorted(self._post.done, key=lambda one: one.number), []
         return web.json_response({"sent": [one.row() for one in done]})
 
     async def _deliver_all(self) -> None:
