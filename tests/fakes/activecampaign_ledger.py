@@ -5,6 +5,7 @@ the field and the contact, so that code which mixes them up fails.
 """
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -95,6 +96,7 @@ class Ledger(Book):
         self._now_by_clock, self._settings = now, settings
         self.listener: Listener = lambda event: None
         self.details: dict[int, Details] = {}
+        self._addresses: defaultdict[str, set[int]] = defaultdict(set)  # who has or had it: an import looks up many
         self.tag_notes: dict[int, TagNote] = {}
         self.field_notes: dict[int, FieldNote] = {}
         self.relations: dict[int, tuple[int, int, float]] = {}  # id → field, list (0: all), when made
@@ -110,6 +112,7 @@ class Ledger(Book):
         details = self._taken(values)
         lists = {int(number): at for number in details.pop("lists", (1,) if who in {"first", "admin"} else ())}
         made = super().add(at, who, **values)
+        self._addresses[made.email.lower()].add(made.id)
         self.details[made.id] = Details(lists=lists, **details)
         self._number_values(made.id, made.fields, at)
         for tag in made.tags:
@@ -125,11 +128,16 @@ class Ledger(Book):
         self.details[contact] = replace(self.details[contact], **details)
         self._number_values(contact, values.get("fields", {}), at)
         changed = super().change(contact, at, who, **values)
+        self._addresses[changed.email.lower()].add(contact)
         if lists is not None:
             self._put_on_lists(contact, {int(number) for number in lists}, at, who)
         elif not values.get("deleted"):
             self._tell("update", contact, who, at)
         return changed
+
+    def by_email(self, email: str, seen: float | None = None) -> list[Contact]:
+        found = (self.contact(contact, seen) for contact in sorted(self._addresses[email.lower()]))
+        return [one for one in found if one is not None and one.email.lower() == email.lower()]
 
     def shown(self, contact: int, seen: float | None = None) -> Contact | None:
         """As the API shows it: a deleted one is gone, or has the address by which ActiveCampaign marks it."""
