@@ -15,6 +15,8 @@ import pytest
 
 from tests.crash.place import Place, until
 
+pytestmark = pytest.mark.alone
+
 CHANGE = """
 import json, sys, time
 from tagwarden.connections import handshakes

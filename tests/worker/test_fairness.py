@@ -46,6 +46,7 @@ def waiting(connections: list[int]) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_the_small_lanes_are_done_within_a_few_turns(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     lanes = fill(site)

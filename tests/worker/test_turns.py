@@ -19,7 +19,7 @@ from tagwarden.operations.base import URGENT
 from tests.sandbox.conftest import Crm
 from tests.worker.conftest import Road
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 
 MANY = 10_000
 BATCH = 250
