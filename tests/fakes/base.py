@@ -255,7 +255,7 @@ class Admin:
         return web.json_response({"writes": self._fake.book.writes[after : after + 1000]})
 
     async def add_contacts(self, request: web.Request) -> web.Response:
-        """`contacts`: each with email, and as wanted id, first_name, last_name, fields (by label), tags (names)."""
+        """`contacts`: each with email; as wanted id, first_name, last_name, state, fields (by label), tags (names)."""
         book, at, ids = self._fake.book, self._fake.now(), []
         for person in (await request.json())["contacts"]:
             tags = {self._tag(name): at for name in person.pop("tags", ())}
@@ -271,12 +271,12 @@ class Admin:
         book = self._fake.book
         content = asdict(found) | {
             "tags": sorted(book.tags[tag] for tag in found.tags),
-            "fields": {book.fields[key]: value for key, value in found.fields.items()},
+            "fields": {book.fields[key]: value for key, value in found.fields.items() if key in book.fields},
         }
         return web.json_response(content)
 
     async def change_contact(self, request: web.Request) -> web.Response:
-        """email, first_name, last_name, fields (by label)."""
+        """email, first_name, last_name, state, fields (by label)."""
         changes = await request.json()
         changes["fields"] = {self._field(label): value for label, value in changes.get("fields", {}).items()}
         self._fake.book.change(int(request.match_info["id"]), self._fake.now(), "admin", **changes)

@@ -17,6 +17,7 @@ class Contact:
     tags: Mapping[int, float] = field(default_factory=dict)
     created: float = 0
     updated: float = 0
+    state: str = "active"  # of the subscription, where the vendor has one
     deleted: bool = False
     merged_into: int | None = None
 
@@ -67,8 +68,10 @@ class Book:
         return made
 
     def change(self, contact: int, at: float, who: str, **values: Any) -> Contact:
-        """Other names, e-mail, fields (those given), or its end (`deleted`, `merged_into`)."""
+        """Other names, e-mail, state, fields (those given), or its end (`deleted`, `merged_into`)."""
         now = self._now(contact)
+        if values.get("state", now.state) != now.state:
+            self._log(at, who, contact, "state-set", values["state"])
         values["fields"] = {**now.fields, **values.get("fields", {})}
         for key, value in values["fields"].items():
             if now.fields.get(key, "") != value:
