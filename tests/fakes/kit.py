@@ -20,7 +20,7 @@ from tests.fakes.kit_bulk import Bulk
 from tests.fakes.kit_hooks import Hooks
 from tests.fakes.kit_lists import Lists
 from tests.fakes.kit_post import Post
-from tests.fakes.kit_rows import Refused, Rows, answer, body_of, key_of
+from tests.fakes.kit_rows import CUT, Refused, Rows, answer, body_of, key_of
 from tests.fakes.kit_settings import (
     ACCESS_TOKEN,
     API_KEY,
@@ -39,6 +39,7 @@ _STATES = ("active", "cancelled", "bounced", "complained", "inactive")
 _EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,.]+")
 _AT_ONCE = 10  # fields; more are stored later
 _MOST_FIELDS = 140
+_LIMITED = web.RequestKey("limited", bool)
 _V3 = {"error": "Authorization Failed", "message": ""}
 
 
@@ -151,12 +152,12 @@ class Fake(base.Fake):
 
     def limited(self, request: web.Request) -> web.Response:
         """Plain text, and nothing that says when (facts 2.5)."""
-        request["limited"] = True
+        request[_LIMITED] = True
         return web.Response(status=429, text="Retry later", content_type="text/plain")
 
     def headers(self, request: web.Request) -> Mapping[str, str]:
         """No limits are told, ever."""
-        return {} if "limited" in request else {"X-Request-Id": str(uuid.uuid4()), "X-Runtime": "0.012345"}
+        return {} if _LIMITED in request else {"X-Request-Id": str(uuid.uuid4()), "X-Runtime": "0.012345"}
 
     # --- faults ------------------------------------------------------------------------------------------------
 
@@ -174,7 +175,8 @@ class Fake(base.Fake):
             return web.Response(status=200, content_type="application/json")
         if fault == "text-body":
             return web.Response(status=200, text="<!DOCTYPE html><title>Kit</title>", content_type="text/html")
-        request["fault"] = fault  # a cut page is made by the list itself
+        if fault == "cut-page":
+            request[CUT] = True  # made by the list itself
         return None
 
     def spoil(self, fault: str, content: Any) -> Any:
@@ -215,7 +217,7 @@ class Fake(base.Fake):
         if email is None and not self.settings.put_needs_email:
             email = found.email
         self._check_email(email)
-        if any(other.id != found.id for other in self.book.by_email(email)):
+        if any(other.id != found.id for other in self.book.by_email(str(email))):
             raise Refused(422, "Email address has already been taken")
         values, warnings = self._values(content.get("fields"))
         names = {"first_name": content["first_name"] or ""} if "first_name" in content else {}

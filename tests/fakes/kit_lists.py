@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from tests.fakes.book import Book, Contact
-from tests.fakes.kit_rows import Refused, Rows, answer, body_of, iso_us, moment, page
+from tests.fakes.kit_rows import CUT, Refused, Rows, answer, body_of, iso_us, moment, page
 
 _STATES = ("active", "inactive", "bounced", "complained", "cancelled", "all")
 
@@ -46,7 +46,7 @@ class Lists:
 
     def _is_late(self, contact: int) -> bool:
         settings = self._account.settings
-        return random.Random(f"{settings.seed} {contact}").random() < settings.lag_tail_share
+        return bool(random.Random(f"{settings.seed} {contact}").random() < settings.lag_tail_share)
 
     async def subscribers(self, request: web.Request) -> web.Response:
         """The list by which everybody is read; tags only with include=tags."""
@@ -177,7 +177,7 @@ class Lists:
         content = page(
             name, rows, request.query if wanted is None else wanted, shown, newest_first=newest_first, padded=padded
         )
-        if request.get("fault") == "cut-page":  # half of the page, as if it were all there is
+        if CUT in request:  # half of the page, as if it were all there is
             content[name] = content[name][: len(content[name]) // 2]
             content["pagination"]["has_next_page"] = False
         return answer(content)

@@ -71,7 +71,7 @@ class Post:
     def add(self, kind: str, url: str, build: Callable[[int], tuple[dict[str, str], bytes]], **more: Any) -> None:
         """Takes a delivery on. `build` gets the delivery's number."""
         number, now = next(self._numbers), self._sender.now()
-        built = {"made": now, "due": now, "build": lambda: build(number)}
+        built: dict[str, Any] = {"made": now, "due": now, "build": lambda: build(number)}
         self.deliveries.append(Delivery(number, kind, url, **{"type": "", "contacts": []} | built | more))
 
     # --- the loop ----------------------------------------------------------------------------------------------

@@ -17,6 +17,9 @@ _ATTRIBUTION = (
 )
 
 
+CUT = web.RequestKey("cut", bool)  # the page of this call is to be cut short
+
+
 class Refused(Exception):
     """A call that gets an error: its status and sentences."""
 

@@ -1,7 +1,7 @@
 """The calls by which others subscribe to the fake Kit's webhooks: /v4/webhooks and /v4/webhook_endpoints."""
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
@@ -58,7 +58,7 @@ class Subscriptions:
         if parameter and value in (None, ""):
             raise Refused(422, f"`{parameter}` must be provided for this event")
         if parameter and parameter != "initiator_value":
-            value = int(value)
+            value = int(str(value))
         hook = Legacy(self._hooks.number(), str(url), name, value)
         self._hooks.legacy[hook.number] = hook
         return answer({"webhook": hook.row()}, 201)
@@ -188,7 +188,7 @@ def _is_private(host: str) -> bool:
         return "." not in host  # localhost, and what only a network of one's own knows
 
 
-def _history(one: Any) -> Mapping[str, Any]:
+def _history(one: Any) -> dict[str, Any]:
     row = {"id": one.number, "event_type": one.type, "status": one.status, "attempt_count": len(one.attempts)}
     return row | {"created_at": iso(one.made), "completed_at": iso(one.completed) if one.completed else None}
 
