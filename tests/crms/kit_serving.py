@@ -136,6 +136,12 @@ class Receiver:
     url: str
     heard: list[Heard] = field(default_factory=list)
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    came: threading.Condition = field(default_factory=threading.Condition)
+
+    def wait_for(self, count: int) -> bool:
+        """Whether so many have come, within 10 s."""
+        with self.came:
+            return self.came.wait_for(lambda: len(self.heard) >= count, 10)
 
     def take(self) -> list[Heard]:
         """What came since the last time."""
@@ -148,8 +154,10 @@ def receiving() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.heard.append(Heard(self.path, dict(self.headers), body))
-            status, headers = receiver.answers.pop(0) if receiver.answers else (200, {})
+            with receiver.came:
+                receiver.heard.append(Heard(self.path, dict(self.headers), body))
+                status, headers = receiver.answers.pop(0) if receiver.answers else (200, {})
+                receiver.came.notify_all()
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
