@@ -227,6 +227,9 @@ def test_pages_are_walked_by_cursors_that_end_in_equals(kit: Kit) -> None:
     before = {"before": second["pagination"]["start_cursor"]}
     assert ids(kit, per_page=3, **before) == people[:3]
     assert kit.api.get("/v4/subscribers", params={"after": "not a cursor"}).status_code == 422
+    for number in (10, 100):  # cursors of any length
+        people.append(kit.person(f"{number}@example.com", id=number))
+        assert kit.read("/v4/subscribers")["pagination"]["end_cursor"].endswith("=")
     kit.set(newest_first=True)
     assert [row["id"] for page in sweep(kit, "/v4/subscribers", per_page=3) for row in page] == people[::-1]
 
@@ -317,6 +320,7 @@ def test_faults_come_as_they_are_asked_for(kit: Kit) -> None:
     kit.set(faults=["missing-tags"])
     rows = kit.read("/v4/subscribers", include="tags")["subscribers"]
     assert len([row for row in rows if "tags" in row]) == 2
+    assert "tags" not in kit.read(f"/v4/subscribers/{rows[0]['id']}/tags")
     kit.set(faults=["cut-page"])
     found = kit.read("/v4/subscribers", per_page=4)
     assert (len(found["subscribers"]), found["pagination"]["has_next_page"]) == (2, False)

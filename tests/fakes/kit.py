@@ -103,25 +103,26 @@ class Fake(base.Fake):
             self.hooks.collect()
 
     def routes(self) -> Iterable[web.RouteDef]:
+        lists = Lists(self)
         one, tag, field = r"/v4/subscribers/{id:\d+}", r"/v4/tags/{tag:\d+}", r"/v4/custom_fields/{field:\d+}"
         calls = [
             web.get("/v4/account", self.account),
-            web.get("/v4/subscribers", Lists(self).subscribers),
+            web.get("/v4/subscribers", lists.subscribers),
             web.post("/v4/subscribers", self.upsert_subscriber),
-            web.post("/v4/subscribers/filter", Lists(self).filter),
+            web.post("/v4/subscribers/filter", lists.filter),
             web.get(one, self.subscriber),
             web.put(one, self.update_subscriber),
             web.post(f"{one}/unsubscribe", self.unsubscribe),
-            web.get(f"{one}/tags", Lists(self).tags_of),
-            web.get("/v4/tags", Lists(self).tags),
+            web.get(f"{one}/tags", lists.tags_of),
+            web.get("/v4/tags", lists.tags),
             web.post("/v4/tags", self.add_tag),
             web.put(tag, self.rename_tag),
-            web.get(f"{tag}/subscribers", Lists(self).tagged),
+            web.get(f"{tag}/subscribers", lists.tagged),
             web.post(f"{tag}/subscribers", self.tag_subscriber),
             web.delete(f"{tag}/subscribers", self.untag_subscriber),
             web.post(tag + r"/subscribers/{id:\d+}", self.tag_subscriber),
             web.delete(tag + r"/subscribers/{id:\d+}", self.untag_subscriber),
-            web.get("/v4/custom_fields", Lists(self).fields),
+            web.get("/v4/custom_fields", lists.fields),
             web.post("/v4/custom_fields", self.add_field),
             web.put(field, self.rename_field),
             web.delete(field, self.drop_field),
@@ -171,6 +172,8 @@ class Fake(base.Fake):
             return answer({"errors": ["Forbidden"]}, 403)
         if fault == "502-html":
             return web.Response(status=502, text="<html><body>Bad gateway</body></html>", content_type="text/html")
+        if request.method != "GET":  # a write that says it is done is done
+            return None
         if fault == "empty-body":
             return web.Response(status=200, content_type="application/json")
         if fault == "text-body":
@@ -180,17 +183,18 @@ class Fake(base.Fake):
         return None
 
     def spoil(self, fault: str, content: Any) -> Any:
-        for name in ("subscribers", "tags"):
-            rows = content.get(name) if isinstance(content, dict) else None
-            if not isinstance(rows, list) or not rows:
-                continue
+        """Rows are subscribers: that half of somebody's tags are missing could be seen by nobody."""
+        rows = content.get("subscribers") if isinstance(content, dict) else None
+        if isinstance(rows, list) and rows:
             hit = base.half(rows, self.chance)
             if fault == "missing-rows":
-                return content | {name: [row for at, row in enumerate(rows) if at not in hit]}
+                return content | {"subscribers": [row for at, row in enumerate(rows) if at not in hit]}
             if fault == "duplicate-rows":
-                return content | {name: rows + [rows[at] for at in sorted(hit)]}
-            for at in hit if name == "subscribers" else ():
+                return content | {"subscribers": rows + [rows[at] for at in sorted(hit)]}
+            for at in hit:
                 rows[at].pop("tags", None)
+        elif fault == "missing-tags" and isinstance(content, dict) and "tags" in content:
+            del content["tags"]
         return content
 
     # --- subscribers -------------------------------------------------------------------------------------------
