@@ -18,8 +18,10 @@ from typing import Any, ClassVar
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from tagwarden.sandbox import faults as wire
+from tagwarden.sandbox.guard import is_loopback
 from tests.fakes.book import Book, invented
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -144,6 +146,7 @@ class Fake(ABC):
     async def _called(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path.startswith("/admin/"):
             return await handler(request)
+        await request.read()  # before any waiting: what was sent is here, even if the client goes meanwhile
         self.counters["calls"] += 1
         self.counters[f"{request.method} {_shape(request.path)}"] += 1
         if self.settings.latency_ms:
@@ -312,6 +315,8 @@ class Admin:
     async def fire(self, request: web.Request) -> web.Response:
         """Webhooks to `url` about `contacts`, with `event` as the vendor's file reads it. Answers' statuses."""
         content = await request.json()
+        if not is_loopback(URL(content["url"]).host):
+            raise web.HTTPBadRequest(text="Fired at this machine only.")
         timeout = aiohttp.ClientTimeout(total=content.get("timeout_seconds", 5))
         statuses: Counter[str] = Counter()
         gate = asyncio.Semaphore(content.get("concurrency", 50))
