@@ -12,6 +12,7 @@ from aiohttp import web
 from tests.fakes.base import Handler, half, main
 from tests.fakes.keap_access import (
     ACCESS_TOKEN,
+    CALLER,
     CLIENT_ID,
     CLIENT_SECRET,
     PERSONAL_TOKEN,
@@ -24,7 +25,7 @@ from tests.fakes.keap_access import (
     Tokens,
     limited,
 )
-from tests.fakes.keap_account import V1, V2, Account, Moved, Refused, Settings, fault, refusal
+from tests.fakes.keap_account import SHORT, V1, V2, Account, Moved, Refused, Settings, fault, refusal
 from tests.fakes.keap_hooks import EVENT_KEYS, JSON, Happening, Hooks, event_body, verification
 from tests.fakes.keap_v1 import Version1
 from tests.fakes.keap_v2 import Version2
@@ -86,7 +87,7 @@ class Fake(Account):
         caller = self.tokens.caller(request)
         if isinstance(caller, web.Response):
             return caller
-        request["caller"] = caller
+        request[CALLER] = caller
         if wait := self.meter.admit(caller):
             return self._limited(wait)
         if caller.restricted and request.path != USERINFO:
@@ -94,7 +95,7 @@ class Fake(Account):
         return None
 
     def headers(self, request: web.Request) -> Mapping[str, str]:
-        return {} if request.path.startswith(_OPEN) else self.meter.headers(request.get("caller"))
+        return {} if request.path.startswith(_OPEN) else self.meter.headers(request.get(CALLER))
 
     def limited(self, request: web.Request) -> web.Response:
         return self._limited(1)
@@ -127,7 +128,7 @@ class Fake(Account):
         if fault.startswith("401-"):
             return self.tokens.expired_answer() if fault == "401-expired" else self.tokens.revoked_answer()
         if fault == "short-page":
-            request["short"] = True
+            request[SHORT] = True
         return None
 
     def spoil(self, fault: str, content: Any) -> Any:

@@ -36,6 +36,9 @@ class Caller:
     restricted: bool = False
 
 
+CALLER = web.RequestKey("CALLER", Caller)
+
+
 class Tokens:
     """The keys and tokens that are good, and the OAuth server."""
 

@@ -14,6 +14,7 @@ from tests.fakes import base
 from tests.fakes.book import Book, Contact
 
 V1, V2 = "/crm/rest/v1", "/crm/rest/v2"
+SHORT = web.RequestKey("SHORT", bool)  # a page with fewer rows than asked for
 # Type names of v1; those of v2 are the same in capitals with underscores.
 _WORDS = (
     "Currency Date DateTime DayOfWeek Drilldown Email Month ListBox Name WholeNumber DecimalNumber Percent PhoneNumber "

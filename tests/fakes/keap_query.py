@@ -11,7 +11,7 @@ from urllib.parse import unquote, unquote_plus
 
 from aiohttp import web
 
-from tests.fakes.keap_account import Account, Refused
+from tests.fakes.keap_account import SHORT, Account, Refused
 
 MOST_ROWS, USUAL_ROWS = 1000, 100  # a page without page_size: nobody says how long, so a short one
 OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -53,7 +53,7 @@ class Query:
         for pair in request.rel_url.raw_query_string.split("&"):
             name, _, value = pair.partition("=")
             self.values.setdefault(decode(name), []).append(decode(value))
-        self.short = request.get("short") is True  # a page cut shorter than asked
+        self.short = request.get(SHORT, False)
         self._settings = account.settings
         self._url = f"{request.scheme}://{request.host}{request.path}"
 

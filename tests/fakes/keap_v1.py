@@ -10,6 +10,7 @@ from aiohttp import web
 from tests.fakes.book import Contact
 from tests.fakes.keap_account import (
     FIELD_TYPES,
+    SHORT,
     V1,
     Account,
     Change,
@@ -328,7 +329,7 @@ def _page(
     def link(start: int) -> str:
         return f"{url}?{urlencode({**kept, 'limit': limit, 'offset': start, **(more or {})})}"
 
-    shown = rows[offset : offset + (max(1, limit // 2) if request.get("short") else limit)]
+    shown = rows[offset : offset + (max(1, limit // 2) if request.get(SHORT) else limit)]
     after = offset + len(shown)
     following = link(max(after, offset + limit if after >= len(rows) else after)) if always or after < len(rows) else ""
     previous = link(max(0, offset - limit)) if always or offset else ""

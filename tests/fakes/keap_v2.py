@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.fakes.book import Contact
-from tests.fakes.keap_access import TENANT, USERINFO, Caller
+from tests.fakes.keap_access import CALLER, TENANT, USERINFO
 from tests.fakes.keap_account import (
     DATES,
     FIELD_TYPES,
@@ -355,7 +355,7 @@ class Version2:
 
     async def userinfo(self, request: web.Request) -> web.Response:
         """The check of a key: no permission can withhold it."""
-        caller: Caller = request["caller"]
+        caller = request[CALLER]
         person = {"family_name": "Owner", "given_name": "Olive", "middle_name": "", "preferred_name": "Olive"}
         ids = {"email": "olive@example.com", "sub": "12345", "id": "123456", "keap_id": "olive@example.com"}
         return answer(ids | person | {"is_admin": not caller.restricted, "tenant_id": TENANT})
