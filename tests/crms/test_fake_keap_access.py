@@ -181,8 +181,13 @@ def test_the_day_ends_at_midnight_and_the_tenant_shares(own: Keap) -> None:
     ends = int(refused.headers["x-keap-product-quota-expiry-time"]) / 1000
     assert ends % 86_400 == 0
     assert 0 < ends - now <= 86_400
-    own.server.set(day_used=0, tenant_minute_used=10_000)
-    assert own.v2.get("/tags").headers["x-keap-tenant-throttle-available"] == "0|249999"
+    own.server.set(day_used=0)
+    assert own.v2.get("/tags").headers["x-keap-product-quota-used"] == "2"
+    own.clock(ends - now)
+    assert own.v2.get("/tags").headers["x-keap-product-quota-used"] == "1"
+    own.server.set(tenant_minute_used=10_000)
+    refused = own.v2.get("/tags")
+    assert (refused.status_code, refused.headers["x-keap-tenant-throttle-available"]) == (429, "0|249999")
     own.server.set(tenant_minute_used=0, tenant_day_used=250_000)
     assert own.v2.get("/tags").status_code == 429
     own.server.set(tenant_day_used=0, limit_body="apigee", day_used=30_000)

@@ -110,8 +110,8 @@ class Fake(Account):
         except Refused as no:
             return refusal(request, no, self.settings)
         except Moved as away:
-            place = request.path.replace(request.match_info["id"], str(away.contact))
-            return web.Response(status=301, headers={"Location": place})
+            old, new = (f"/contacts/{one}" for one in (request.match_info["id"], away.contact))
+            return web.Response(status=301, headers={"Location": str(request.rel_url).replace(old, new)})
         except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as no:
             return refusal(request, Refused(no.status, no.reason, "path"), self.settings)
 

@@ -222,6 +222,10 @@ class Account(base.Fake, ABC):
     def told(self, event: str, tag: int, contact: int, at: float) -> None:
         """Something happened that a REST hook may tell."""
 
+    def now(self) -> float:
+        """In whole milliseconds, so that what is shown of a moment finds it again."""
+        return round(super().now(), 3)
+
     # --- reading -----------------------------------------------------------------------------------------------
 
     def field_kind(self, number: int) -> FieldKind:
