@@ -75,18 +75,27 @@ class Inside(FakeServer):
 @contextmanager
 def served(contacts: int = 3) -> Iterator[Keap]:
     """A fake of one test's own, its clock at a standstill: a process a test would take longer than the test."""
+    with _loop() as loop:
+        runner, port = asyncio.run_coroutine_threadsafe(_begun(contacts), loop).result(20)
+        server = Inside(port)
+        try:
+            server.set(speed=0)
+            with opened(server) as crm:
+                yield crm
+        finally:
+            server.admin.close()
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(20)
+
+
+@contextmanager
+def _loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop in a thread, which ends even if the fake fails while it is taken down."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    runner, port = asyncio.run_coroutine_threadsafe(_begun(contacts), loop).result(20)
-    server = Inside(port)
-    server.set(speed=0)
     try:
-        with opened(server) as crm:
-            yield crm
+        yield loop
     finally:
-        server.admin.close()
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(20)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
