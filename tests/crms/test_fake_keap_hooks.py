@@ -290,5 +290,5 @@ class _Noticed(list[tuple[dict[str, str], bytes]]):
 
 
 def test_nothing_leaves_this_machine(crm: Keap) -> None:
-    made = crm.v1.post("/hooks", json={"eventKey": "contact.edit", "hookUrl": "https://members.example.com/hook"})
+    made = crm.v1.post("/hooks", json={"eventKey": "contact.edit", "hookUrl": "http://192.0.2.1/hook"})
     assert (made.status_code, made.json()["status"]) == (200, "Unverified")
