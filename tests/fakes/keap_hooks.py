@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from tagwarden.sandbox.guard import is_loopback
 from tests.fakes.keap_account import V1, Account, Refused, answer, compact, content_of, stamp
 
 _WORDS = (
@@ -305,7 +306,7 @@ class Hooks:
 
     async def _post(self, url: str, headers: dict[str, str], body: bytes) -> tuple[int, str]:
         """The status, 0 if there was no answer in time, and the secret sent back."""
-        if URL(url).host not in {"127.0.0.1", "localhost", "::1"}:
+        if not is_loopback(URL(url).host):
             return 0, ""
         timeout = aiohttp.ClientTimeout(total=self._account.settings.hook_timeout_seconds)
         try:
