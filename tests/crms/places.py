@@ -12,6 +12,7 @@ from typing import Any
 from tagwarden.core import catalogue
 from tagwarden.crms import base
 from tests.crms.conftest import FakeServer, running_fake
+from tests.fakes import keap
 from tests.sandbox.conftest import QUIET, Crm, running
 
 
@@ -29,6 +30,12 @@ class Place:
 
 
 PLACES = {
+    "keap": Place(
+        {"token": keap.SERVICE_KEY},
+        most_calls=6,
+        # A key doesn't run out, and no 403 that goes away by itself is known of Keap; tokens that end: test_keap.py.
+        faults={"401 expired": "", "401 revoked": "401-revoked", "403 flapping": ""},
+    ),
     "sandbox": Place({"api_key": "sandbox-key"}, most_calls=11),
 }
 
@@ -71,6 +78,10 @@ class Server:
         into = self.person(truth["email"], fields=truth["fields"])
         self._post("/admin/merge", **{"from": int(contact), "into": int(into)})
 
+    def keep_to_limits(self) -> None:
+        """Calls over the vendor's limits are refused from now on."""
+        self.change(**{"rate_limit": 50} if isinstance(self.fake, Crm) else {"limits": True})
+
     def settle(self) -> None:
         """All that was written shows everywhere from now on."""
         if self.place.settles_after:
@@ -108,4 +119,6 @@ def server(name: str, folder: Path) -> Iterator[Server]:
     with start() as fake:
         if isinstance(fake, Crm):
             fake.set(**QUIET)
+        else:
+            fake.set(limits=False)
         yield Server(name, fake)
