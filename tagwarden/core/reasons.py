@@ -88,7 +88,7 @@ REASONS: dict[str, Reason] = {
         "Choose POST in the CRM, or allow GET for this secret.",
     ),
     "too-large": Reason(
-        "The call is larger than 64 KiB.",
+        "The call is larger than 64 KiB, or a CRM's own hook larger than 256 KiB.",
         "Send less: the contact id is enough.",
     ),
     "head-too-large": Reason(

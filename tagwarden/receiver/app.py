@@ -17,7 +17,7 @@ from tagwarden.core import logs, payload, reasons, wire
 from tagwarden.core.proxy import Proxies
 from tagwarden.core.tally import Spread
 from tagwarden.core.uuid7 import uuid7
-from tagwarden.receiver.body import BodyReader, SenderLeft
+from tagwarden.receiver.body import LARGEST, LARGEST_HOOK, BodyReader, SenderLeft
 from tagwarden.receiver.request import Address, Request, addressed
 from tagwarden.spool.door import DoorTable, Entry
 from tagwarden.spool.group_commit import GroupCommit, NotCommitted
@@ -106,7 +106,8 @@ class Receiver:
     async def _receive(self, request: Request, protocol: HTTPProtocol) -> Verdict:
         """Reads the body, keeps the call and says what to answer."""
         logs.from_now_on(request.id)
-        body, problem = await self._bodies.read(protocol, request.headers)
+        largest = LARGEST_HOOK if request.is_hook else LARGEST
+        body, problem = await self._bodies.read(protocol, request.headers, largest)
         entry = request.address.entry
         if entry is None:
             if not self._may_keep_stranger():

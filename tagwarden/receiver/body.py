@@ -9,6 +9,7 @@ from granian.rsgi import HTTPProtocol  # type: ignore[attr-defined]  # it has it
 from tagwarden.core.deadlines import Deadlines
 
 LARGEST = 64 * 1024
+LARGEST_HOOK = 256 * 1024  # a vendor tells of up to a thousand contacts at once: some 115 KiB at Keap
 KEPT_OF_TOO_LARGE = 4 * 1024
 DRAINED = 1 << 20  # a sender that is still writing doesn't read our answer; beyond that it needn't
 SECONDS = 30.0

@@ -170,6 +170,13 @@ def test_a_body_of_64_kib_is_taken_and_one_byte_more_is_not(the_door: Door) -> N
         assert (the_door.last().status, len(the_door.last().body)) == (413, 4096)
 
 
+def test_a_hook_that_tells_of_many_contacts_may_be_larger(the_door: Door) -> None:
+    most = b"x" * 262_144
+    assert the_door.post(f"/hooks/{SECRET}", most).status_code == 200
+    assert the_door.last().body == most
+    assert the_door.post(f"/hooks/{SECRET}", most + b"y").status_code == 413
+
+
 def test_bodies_without_a_length_are_taken(the_door: Door) -> None:
     assert the_door.post(body=iter([b"contact", b"Id=5", b"26"])).status_code == 200
     assert the_door.last().body == b"contactId=526"
