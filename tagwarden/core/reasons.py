@@ -181,6 +181,10 @@ REASONS: dict[str, Reason] = {
         "{crm} refused our key.",
         "Give this connection a new key, then redeliver.",
     ),
+    "crm-unpaid": Reason(
+        "{crm} says that the account isn't paid.",
+        "Settle that with {crm}, then redeliver.",
+    ),
     "crm-tag-missing": Reason(
         "The tag {tag} is gone from {crm}.",
         "Choose another tag or make it again in {crm}, then redeliver.",
