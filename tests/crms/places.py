@@ -12,7 +12,7 @@ from typing import Any
 from tagwarden.core import catalogue
 from tagwarden.crms import base
 from tests.crms.conftest import FakeServer, running_fake
-from tests.fakes import keap
+from tests.fakes import activecampaign, keap
 from tests.sandbox.conftest import QUIET, Crm, running
 
 
@@ -30,6 +30,11 @@ class Place:
 
 
 PLACES = {
+    "activecampaign": Place(
+        {"api_key": activecampaign.API_KEY},
+        most_calls=11,
+        faults={"401 expired": "", "401 revoked": "403", "403 flapping": "403"},  # it has no tokens, and no 401
+    ),
     "keap": Place(
         {"token": keap.SERVICE_KEY},
         most_calls=6,
