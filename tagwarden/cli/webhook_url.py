@@ -27,7 +27,7 @@ def webhook_url(
     key = find.handshake(handshake) if handshake else newest(link, command)
     url = setup.webhook_url(link, command, find.changes(params or []), handshakes.reveal(key))
     show.say(url)
-    show.hint("", *setup.hints(link), "The address holds a secret: anybody who has it can run this command.")
+    show.hint("", *setup.hints(link, url), "The address holds a secret: anybody who has it can run this command.")
 
 
 def newest(link: Connection, command: str) -> Handshake:

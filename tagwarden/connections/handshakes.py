@@ -14,7 +14,7 @@ from django.db.models import F
 from tagwarden.accounts import audit
 from tagwarden.accounts.models import Account
 from tagwarden.connections import connect
-from tagwarden.connections.models import Connection, Door, Handshake, HandshakeUse
+from tagwarden.connections.models import Connection, Door, Handshake, HandshakeUse, Trigger
 from tagwarden.core import catalogue, clock, wire
 from tagwarden.core.errors import SettingsError
 from tagwarden.spool import door
@@ -62,9 +62,18 @@ def import_secret(
 
 
 def rotate(handshake: Handshake, *, account: Account | None = None) -> tuple[Handshake, str]:
-    """A new handshake beside this one, with its name and scopes, and its secret. The old one works on."""
+    """A new handshake beside this one, with its name and scopes, and its secret. The old one works on.
+
+    A trigger moves to the new one; its hook at the CRM is made anew by triggers.set_up, or by the next look at the
+    hooks. Calls of the old hook are taken as the trigger's until the old handshake is revoked.
+    """
     words = scopes_of(handshake)
-    return make(handshake.connection, handshake.name, scopes=words, get_allowed=handshake.get_allowed, account=account)
+    with transaction.atomic():
+        made, secret = make(
+            handshake.connection, handshake.name, scopes=words, get_allowed=handshake.get_allowed, account=account
+        )
+        Trigger.objects.filter(handshake=handshake).update(handshake=made, former=handshake)
+    return made, secret
 
 
 def revoke(handshake: Handshake, *, account: Account | None = None) -> bool:

@@ -15,6 +15,7 @@ from tagwarden.connections.models import Connection
 from tagwarden.core import catalogue, options, reasons, wire
 from tagwarden.core.errors import SettingsError
 from tagwarden.core.outcome import CrmTag
+from tagwarden.crms import base
 
 FIRST_HANDSHAKE = "webhooks"
 
@@ -31,15 +32,18 @@ def add_connection(
     """A new connection with its first handshake, which is good for all commands.
 
     `crm`: the adapter's name. `credentials` are kept encrypted; their keys stand in docs/crms/<crm>.md.
-    Raises SettingsError with a sentence if the CRM is unknown or the address is no web address.
+    Raises SettingsError with a sentence if the CRM is unknown, a key is missing, the address is no web address or
+    there is none where each account has its own.
     """
-    label = connect.adapter_class(crm).label
+    adapter, address = connect.adapter_class(crm), _web_address(base_url)
+    _check_credentials(crm, adapter, credentials)
+    _check_address(crm, adapter, address)
     with transaction.atomic():
         connection = Connection.objects.create(
             site=site,
             crm=crm,
-            name=name.strip()[:120] or label,
-            base_url=_web_address(base_url),
+            name=name.strip()[:120] or adapter.label,
+            base_url=address,
             credentials=settings.KEYS.encrypt(json.dumps(dict(credentials))),
         )
         audit.note("connection-added", connection.name, site=site, account=account, crm=crm)
@@ -60,6 +64,10 @@ def change(
     `credentials`: new ones in place of the old. Raises SettingsError with a sentence on a bad name or value, and the
     adapter's errors if the CRM has to be asked for a tag, which is made there if there is none of that name.
     """
+    if credentials is not None:
+        _check_credentials(connection.crm, connect.adapter_class(connection.crm), credentials)
+    if "base_url" in changes:
+        _check_address(connection.crm, connect.adapter_class(connection.crm), changes["base_url"].strip())
     tags = {name: _tag(connection, text) for name, text in changes.items() if name in options.tag_options()}
     with transaction.atomic():
         row = Connection.objects.select_for_update().get(pk=connection.pk)
@@ -70,6 +78,30 @@ def change(
         row.save()
         audit.note("connection-changed", row.name, site=row.site, account=account, **changes)
     connection.refresh_from_db()
+
+
+def _check_credentials(crm: str, adapter: type[base.Crm], credentials: Mapping[str, str]) -> None:
+    """An adapter that names no keys takes any."""
+    given = {name for name, value in credentials.items() if value.strip()}
+    if adapter.needed and not any(keys <= given for keys in adapter.needed):
+        forms = " or ".join(", ".join(f'"{key}"' for key in sorted(keys)) for keys in adapter.needed)
+        raise SettingsError(
+            f"The credentials of {adapter.label} are a JSON object with {forms}. Put them into a file and name it by "
+            f"--credentials-file; {_page(crm)} says where to find them."
+        )
+
+
+def _check_address(crm: str, adapter: type[base.Crm], address: str) -> None:
+    if not address and not adapter.default_url:
+        raise SettingsError(
+            f"Each account at {adapter.label} has an address of its own. Name it by --base-url (base_url=… to change "
+            f"it); {_page(crm)} says where to find it."
+        )
+
+
+def _page(crm: str) -> str:
+    """That CRM's page of the documentation."""
+    return "docs/sandbox.md" if crm == "sandbox" else f"docs/crms/{crm}.md"
 
 
 def _tag(connection: Connection, name: str) -> CrmTag | None:
@@ -103,12 +135,23 @@ def webhook_url(connection: Connection, word: str, params: Mapping[str, str], se
     query = f"aal_{quote(word)}={quote(secret, safe='')}"
     if params:
         query += f"&{urlencode(dict(params), quote_via=quote)}"
+    _understood(word, query, params)
+    return f"{connection.site.public_url.rstrip('/')}/?{query}"
+
+
+def checked_params(word: str, params: Mapping[str, str]) -> dict[str, int | str]:
+    """The parameters of a command as its function takes them. Raises SettingsError with the door's own sentence."""
+    query = f"aal_{quote(word)}=***&{urlencode(dict(params), quote_via=quote)}"
+    return _understood(word, query, params).params
+
+
+def _understood(word: str, query: str, params: Mapping[str, str]) -> wire.Call:
     call = wire.understand(query=query, headers={}, body=b"contactId=1", words=commands())
     if call.finding:
         code, detail = call.finding.reason, call.finding.detail
         raise SettingsError(f"{reasons.title(code, detail)} {reasons.advice(code, detail)}")
     _all_known(word, params)
-    return f"{connection.site.public_url.rstrip('/')}/?{query}"
+    return call
 
 
 def commands() -> dict[str, Mapping[str, wire.Param]]:
@@ -116,10 +159,11 @@ def commands() -> dict[str, Mapping[str, wire.Param]]:
     return {word: module.PARAMS for word, module in catalogue.listed("tagwarden.operations").items()}
 
 
-def hints(connection: Connection) -> list[str]:
+def hints(connection: Connection, url: str) -> list[str]:
     """What to do with a webhook's address in that CRM, a sentence a line."""
-    label = connect.adapter_class(connection.crm).label
-    return [f"In {label}, send a POST to this address, with the contact's id as contactId."]
+    crm = connect.adapter_class(connection.crm)
+    usual = (f"In {crm.label}, send a POST to this address, with the contact's id as contactId.",)
+    return [sentence.replace("{url}", url) for sentence in crm.paste or usual]
 
 
 def _all_known(word: str, params: Mapping[str, str]) -> None:

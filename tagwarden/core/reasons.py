@@ -281,6 +281,22 @@ REASONS: dict[str, Reason] = {
         "This hook of {crm} can't be read.",
         "The call is kept. If it should be read, redeliver it after an upgrade.",
     ),
+    "hook-only-tried": Reason(
+        "{crm} only tried the address of this hook.",
+        "There is nothing to do.",
+    ),
+    "hook-without-contact": Reason(
+        "This hook of {crm} named no contact, so there was nothing to do.",
+        "If it should have, look in {crm} at what sets it off.",
+    ),
+    "hook-secret-revoked": Reason(
+        "The secret in the address of the hook for the tag {tag} was revoked, so its calls are refused.",
+        "Remove the trigger, or add it again: `tagwarden connection trigger list` shows it.",
+    ),
+    "told-before": Reason(
+        "{crm} told of this before, and the command changes something by an amount, so it wasn't run twice.",
+        "If it is another wish after all, redeliver it.",
+    ),
     "signature-wrong": Reason(
         "The call's signature doesn't fit, so it may not come from {crm}.",
         "Make the hook again from the connection's page.",

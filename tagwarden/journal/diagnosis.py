@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce
 from tagwarden.journal import sql
 from tagwarden.journal.models import Attempt, Job, OfSite, Release
 
-UNSPENT = {"settling", "paused", "given-back", "crash", "held"}  # ends of an attempt that cost no try
+UNSPENT = {"settling", "paused", "given-back", "found", "crash", "held"}  # ends of an attempt that cost no try
 BAD = ("failed", "refused", "unknown")
 _WORST_FIRST = {name: place for place, name in enumerate(("failed", "unknown", "refused", "held", "waiting"))}
 

@@ -4,7 +4,7 @@ Part of the journal's only writer (journal/store.py).
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from django.db import transaction
@@ -45,6 +45,14 @@ def finish(results: Sequence[Ended]) -> None:
         store.restand([*in_families, *held])
     ends = [(r.result, r.job.command, r.reason, r.job.called) for r in results]
     transaction.on_commit(partial(told.ends, ends))
+
+
+def found(job_id: int, contact: str, stream: str, params: Mapping[str, object]) -> None:
+    """A job that had only an e-mail is this contact's now. In the transaction that closed its attempt."""
+    sql.run(
+        "update journal_job set contact = %s, stream = %s, params = %s where id = %s",
+        (contact, stream, store.as_json(params), job_id),
+    )
 
 
 def _end_jobs(ended: list[Ended], now: int) -> None:

@@ -73,7 +73,7 @@ class Ended:
     """How one attempt ended.
 
     `outcome` ends the job; an empty one puts it back to waiting until `due` (ms), and `result` says why:
-    retry, settling, paused, given-back or held (until store.release_held). `children` are added in the same
+    retry, settling, paused, given-back, found or held (until store.release_held). `children` are added in the same
     transaction.
     """
 

@@ -95,7 +95,7 @@ class Job(models.Model):
     connection = models.BigIntegerField()  # 0: none
     lane = models.BigIntegerField()
     contact = models.CharField(max_length=64)
-    stream = models.CharField(max_length=8)  # refresh | command | effect
+    stream = models.CharField(max_length=8)  # refresh | command | effect | find
     command = models.CharField(max_length=40)
     params = models.TextField(default="{}")  # JSON
     source = models.CharField(max_length=8)  # webhook hook staff leader member order clock api sweep
@@ -150,7 +150,9 @@ class Attempt(models.Model):
     started = Instant()
     sent = models.BooleanField(default=False)  # an effect's call may have left
     ended = Instant(null=True)
-    result = models.CharField(max_length=10, default="")  # an outcome | retry | settling | paused | crash | given-back
+    result = models.CharField(
+        max_length=10, default=""
+    )  # an outcome | retry | settling | paused | crash | given-back | found
     reason = models.CharField(max_length=40, default="")
     detail = models.TextField(default="{}")
     calls = models.TextField(default="[]")  # JSON: what we asked the CRM and what came of it

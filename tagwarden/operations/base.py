@@ -8,7 +8,8 @@ A command is a module in this folder, named as its word on the wire, with
 and either `run(params, member, ctx) -> Outcome`, or REFRESH = True: then reading the contact and applying what it
 says is all there is to it, and that is done for many at once by members.sync. A command with MAKES_MEMBERS = True
 also runs for a contact who is no member (`member` is None). One with `prepare(snapshot, member)` does its slow part
-there, outside of any transaction; `run` finds the result in `ctx.prepared`.
+there, outside of any transaction; `run` finds the result in `ctx.prepared`. One with DELTA = True changes something by
+an amount: it doesn't run again for an event of the CRM that ran it before.
 """
 
 from dataclasses import dataclass

@@ -148,6 +148,7 @@ _ENDS = {
     "settling": "waiting",
     "paused": "waiting",
     "given-back": "waiting",
+    "found": "done",
     "crash": "failed",
 }
 

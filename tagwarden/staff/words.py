@@ -48,6 +48,7 @@ TRIED = {
     "settling": "too early to tell",
     "paused": "not its turn yet",
     "given-back": "put back when the server was stopped",
+    "found": "the CRM said whose address it is",
     "crash": "the server stopped in the middle",
     "held": "something must be set up first",
 }

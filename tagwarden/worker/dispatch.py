@@ -12,6 +12,7 @@ from types import ModuleType
 
 from django.db import DataError, IntegrityError
 
+from tagwarden.connections import triggers
 from tagwarden.core import clock, failpoints, logs
 from tagwarden.core.env import env
 from tagwarden.core.errors import NeedsSetting, Permanent, Retryable, TagwardenError
@@ -40,6 +41,7 @@ MISTAKES = (
     TypeError,
     ValueError,
 )
+FIND = "find"  # the stream of jobs whose contact is known by its e-mail only (worker/find.py)
 MAY_STILL_COME, LOOK_AGAIN = timedelta(minutes=10), timedelta(seconds=20)
 _SETTLE_MARGIN_MS = 50  # a read must begin after the moment it waits for, not at it
 
@@ -61,7 +63,7 @@ def settle_strangers(around: Surroundings, jobs: Sequence[Job]) -> None:
     """Refreshes of contacts who are not members: nothing to read."""
     if jobs:
         with leases.outcome_transaction(around.lane, jobs) as in_hand:
-            endings.finish([Ended(job, Kind.NO_OP, Kind.NO_OP, "not-a-member") for job in in_hand])
+            _finish([Ended(job, Kind.NO_OP, Kind.NO_OP, "not-a-member") for job in in_hand])
 
 
 def settle_failed(around: Surroundings, jobs: Sequence[Job], error: TagwardenError) -> None:
@@ -123,7 +125,7 @@ def _settle_together(around: Surroundings, jobs: Sequence[Job], fetched: reads.F
             for contact, of_contact in by_contact.items()
             for job in of_contact
         ]
-        endings.finish(_with_done_tags(around, ended))
+        _finish(_with_done_tags(around, ended))
     failpoints.reach(failpoints.AFTER_TRANSACTION)
 
 
@@ -230,6 +232,18 @@ def _with_done_tags(around: Surroundings, ended: list[Ended]) -> list[Ended]:
     ]
 
 
+def _finish(ended: list[Ended]) -> None:
+    """Ends jobs. What ended well takes off the tag that triggered it, so that the tag can be put on again."""
+    by_trigger = {one.job.id: one.job.params[triggers.PARAM] for one in ended if triggers.PARAM in one.job.params}
+    tags = triggers.to_take_off(by_trigger.values()) if by_trigger else {}
+    for n, one in enumerate(ended):
+        tag = tags.get(by_trigger.get(one.job.id, 0))
+        if tag and one.outcome in {Kind.DONE, Kind.NO_OP}:
+            effect = Effect("tag-remove", "take-off", {"tag": tag.external_id, "name": tag.name})
+            ended[n] = replace(one, children=[*one.children, _effect(one.job, effect)])
+    endings.finish(ended)
+
+
 # --- commands --------------------------------------------------------------------------------------------------
 
 
@@ -246,7 +260,7 @@ def _settle_command(around: Surroundings, job: Job, fetched: reads.Fetched) -> N
     calls = fetched.calls(job.contact)
     try:
         with leases.outcome_transaction(around.lane, [job]) as in_hand:
-            endings.finish([_run(around, job, fetched, calls) for job in in_hand])
+            _finish([_run(around, job, fetched, calls) for job in in_hand])
     except TagwardenError as refusal:
         with leases.outcome_transaction(around.lane, [job]) as in_hand:
             endings.finish([retry.after_error(job, refusal, calls) for job in in_hand])
@@ -258,7 +272,7 @@ def _settle_command(around: Surroundings, job: Job, fetched: reads.Fetched) -> N
 def _run(around: Surroundings, job: Job, fetched: reads.Fetched, calls: list[dict[str, object]]) -> Ended:
     command = around.words[job.command]
     if error := fetched.errors.get(job.contact):
-        return retry.after_error(job, _perhaps_later(command, job, error), calls)
+        return retry.after_error(job, perhaps_later(command, job, error), calls)
     member = Member.of_contacts(job.connection, [job.contact]).get(job.contact)
     if member is None and not makes_members(command):
         return Ended(job, Kind.FAILED, Kind.FAILED, "not-a-member", {}, calls)
@@ -295,7 +309,7 @@ def makes_members(command: ModuleType) -> bool:
     return getattr(command, "MAKES_MEMBERS", False)
 
 
-def _perhaps_later(command: ModuleType, job: Job, error: TagwardenError) -> TagwardenError:
+def perhaps_later(command: ModuleType, job: Job, error: TagwardenError) -> TagwardenError:
     """A contact made a moment ago may not be found yet: asked for again for ten minutes, at no cost of a try."""
     age = clock.now() - clock.from_ms(job.received)
     if error.reason != "contact-not-found" or not makes_members(command) or age >= MAY_STILL_COME:

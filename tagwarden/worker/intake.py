@@ -7,14 +7,14 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.db import DatabaseError, connection, transaction
 
 from tagwarden.accounts.models import Site
-from tagwarden.connections import handshakes
+from tagwarden.connections import handshakes, triggers
 from tagwarden.core import catalogue, clock, failpoints, locks, logs, redact
 from tagwarden.core.env import env
 from tagwarden.core.errors import SettingsError
@@ -32,6 +32,7 @@ IDLE_SECONDS = 0.05
 DOOR_SECONDS = 0.1
 CLEAN_SECONDS = 3_600
 AFTER_TROUBLE_SECONDS = 0.5
+TOLD_FOR = timedelta(days=30)  # how long an event that is told again is known as a repeat
 
 
 class Intake:
@@ -75,8 +76,9 @@ class Intake:
         last, arrived = rows[-1][0], [row for _, row in rows]
         known = [row for row in arrived if row.kind != "stranger"]
         places = plan.places(row.connection or 0 for row in known)
-        jobs = [job for row in known for job in plan.jobs_of(_arrived(row), places[row.connection or 0], self._words)]
+        jobs = self._jobs([row for row in known if row.kind != "hook"], places)
         with transaction.atomic():
+            jobs += self._jobs([row for row in known if row.kind == "hook"], places)  # remembers what is told
             store.record(
                 deliveries=[_delivery(row, places[row.connection or 0]) for row in known],
                 jobs=jobs,
@@ -87,6 +89,9 @@ class Intake:
             )
             handshakes.note_used(_uses(known))
             failpoints.reach(failpoints.COPY_AND_COMMIT)
+
+    def _jobs(self, rows: Sequence[spool.Row], places: Mapping[int, plan.Place]) -> list[store.NewJob]:
+        return [job for row in rows for job in plan.jobs_of(_arrived(row), places[row.connection or 0], self._words)]
 
     def _put_aside(self, spool_id: str, position: spool.Position, row: spool.Row, error: Exception) -> None:
         """A call that we can't copy is our mistake: it is kept as far as it goes, failed, and holds up no other."""
@@ -99,7 +104,8 @@ class Intake:
             store.record(deliveries=[kept], jobs=[job], spool=spool_id, segment=position.segment, line=position.row)
 
     def clean(self) -> None:
-        """Deletes segments that were carried whole more than seven days ago."""
+        """Deletes segments that were carried whole more than seven days ago, and forgets which events were told."""
+        triggers.forget_told(clock.now() - TOLD_FOR)
         reached = store.position(spool.spool_id(self._folder))
         if reached:
             day = (clock.now() - timedelta(days=7)).date()
@@ -120,6 +126,7 @@ def _arrived(row: spool.Row) -> plan.Arrived:
         body=row.body,
         status=row.status,
         reason=row.reason,
+        handshake=row.handshake or 0,
     )
 
 

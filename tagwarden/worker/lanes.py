@@ -29,7 +29,7 @@ from tagwarden.journal.leases import Ended, Job, Lane
 from tagwarden.journal.models import Delivery
 from tagwarden.members import sync
 from tagwarden.members.models import Member
-from tagwarden.worker import dispatch, effects, mail, plan, reads
+from tagwarden.worker import care, dispatch, effects, find, mail, plan, reads
 from tagwarden.worker.dispatch import Surroundings
 from tagwarden.worker.pace import Pace, Permit
 
@@ -184,8 +184,12 @@ class Drain:
             self._begin_mails(jobs)
         elif first.connection and self.around.crm is None:
             dispatch.settle_failed(self.around, jobs, self.around.trouble)
-        elif first.stream != "effect" and first.command not in self._words:
+        elif first.stream != "effect" and first.command not in {*self._words, care.COMMAND}:
             dispatch.settle_failed(self.around, jobs, Permanent("operation-gone", command=first.command))
+        elif first.command == care.COMMAND:
+            self._begin_care(jobs)
+        elif first.stream == dispatch.FIND:
+            self._begin_finding(jobs)
         elif first.stream == "refresh":
             self._begin_refreshes(jobs)
         elif first.stream == "effect":
@@ -251,6 +255,26 @@ class Drain:
         else:
             dispatch.settle_commands(around, jobs, reads.Fetched())
 
+    def _begin_finding(self, jobs: list[Job]) -> None:
+        if crm := self.around.crm:
+            emails = find.emails_of(jobs)
+            self._send(
+                jobs,
+                lambda: find.look_up(crm, emails),
+                lambda found: find.settle(self.lane, self._words, jobs, found),
+                calls=len(emails),
+            )
+
+    def _begin_care(self, jobs: list[Job]) -> None:
+        if crm := self.around.crm:
+            hooks = care.wanted(self.lane.connection)
+            self._send(
+                jobs,
+                lambda: care.look(crm, hooks),
+                lambda seen: care.settle(self.lane, self._words, jobs, hooks, seen),
+                calls=1,
+            )
+
     def _look(self) -> bool:
         """Asks a CRM that seems to be down whether it is back, if it is time to."""
         crm, permit = self.around.crm, self.pace.begin_look() if self.around.crm else None
@@ -300,17 +324,22 @@ class Drain:
         delivery = Delivery.objects.get(pk=job.delivery)
         arrived = _arrived(delivery)
         place = plan.places([delivery.connection])[delivery.connection]
-        jobs = plan.jobs_of(arrived, place, self._words, word=job.params.get("word", ""), by_staff=True)
+        word = job.params.get("word", "")
+        with transaction.atomic():
+            jobs = plan.jobs_of(arrived, place, self._words, word=word, by_staff=True)
+            self._understood(job, jobs)
+
+    def _understood(self, job: Job, jobs: list[store.NewJob]) -> None:
         first = jobs[0]
         with leases.outcome_transaction(self.lane, [job]) as in_hand:
             if not in_hand:
                 return
             if first.outcome:
-                ended = Ended(job, "failed", "failed", first.reason, first.detail, spends_try=True)
+                ended = Ended(job, first.outcome, first.outcome, first.reason, first.detail, spends_try=True)
                 endings.finish([ended])
-                return
-            endings.finish([Ended(job, "given-back", due=clock.now_ms())])
-            store.understood(job.id, first)
+            else:
+                endings.finish([Ended(job, "given-back", due=clock.now_ms())])
+                store.understood(job.id, first)
             store.add(jobs[1:])
 
 
@@ -360,4 +389,5 @@ def _arrived(delivery: Delivery) -> plan.Arrived:
         body=bytes(delivery.body),
         status=delivery.status,
         reason="",
+        handshake=delivery.handshake,
     )

@@ -9,7 +9,7 @@ from tagwarden.core import clock
 from tagwarden.core.env import env
 from tagwarden.journal import leases, store
 from tagwarden.members import passwords
-from tagwarden.worker import notices
+from tagwarden.worker import care, notices
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ def each_minute() -> None:
     if env().smtp_url and (released := store.release_held("no-smtp")):
         log.info("%d mails that waited for a mail server go on", released)
     notices.look()
+    care.add_due()
 
 
 class Schedule:
