@@ -72,7 +72,9 @@ class Place:
         self._processes: list[subprocess.Popen[bytes]] = []
         self.tagwarden("init")
         self.tagwarden("site", "add", "Bench", "--host", "127.0.0.1")
-        said = self.tagwarden("connection", "add", "Bench", "--crm", "sandbox")
+        key = self.data / "key.json"
+        key.write_text('{"api_key": "sandbox-key"}')
+        said = self.tagwarden("connection", "add", "Bench", "--crm", "sandbox", "--credentials-file", str(key))
         secret = next(line.split()[1] for line in said.splitlines() if line.startswith("Handshake"))
         self.path = f"/?aal_updateuser={secret}"
         self._empty = self._database_bytes()

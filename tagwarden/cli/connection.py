@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tagwarden.cli import find, migrate, show
-from tagwarden.connections import connect, handshakes, setup
+from tagwarden.cli import find, migrate, show, trigger
+from tagwarden.connections import connect, findings, handshakes, setup
 from tagwarden.connections.models import Connection
 from tagwarden.core import mapping
 from tagwarden.core.errors import SettingsError
@@ -20,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Add, list, test and set connections to CRMs.",
 )
+app.add_typer(trigger.app, name="trigger")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Number = Annotated[str, typer.Argument(help="The connection's number.")]
 Credentials = Annotated[Path | None, typer.Option(help="File with the CRM's key, as a JSON object; see docs/crms.")]
@@ -75,17 +76,24 @@ def show_connection(connection: Number, json: Json = False) -> None:
             "On": link.active,
             "Contacts": f"{row['contacts']:,}",
             "Handshakes": f"{row['handshakes']:,}",
+            "Triggers": f"{row['triggers']:,}",
+            "Hooks": link.hooks_finding,
             "Options": options,
         }
     )
 
 
-@app.command()
-def test(connection: Number) -> None:
-    """Ask the CRM whether the connection works."""
-    link = find.connection(connection)
-    account = connect.open_crm(link).check()
-    show.say(f"Connection {link.pk} works: it reads from {account}.")
+@app.command("test")
+def look_at(connection: Number, json: Json = False) -> None:
+    """Ask the CRM for everything that the connection needs, and say what to do about what is missing."""
+    found = list(findings.look(find.connection(connection)))
+    if json:
+        show.as_json([{"check": one.check, "ok": one.ok, "finding": one.sentence} for one in found])
+    else:
+        rows = [{"check": one.check, "state": "ok" if one.ok else "failed", "finding": one.sentence} for one in found]
+        show.listing(rows, {"check": "Check", "state": "", "finding": "Finding"}, json=False, empty="")
+    if not all(one.ok for one in found):
+        raise typer.Exit(1)
 
 
 @app.command("set")
@@ -148,8 +156,11 @@ def _row(link: Connection) -> dict[str, Any]:
     }
 
 
-def _counts(link: Connection) -> dict[str, int]:
+def _counts(link: Connection) -> dict[str, Any]:
     return {
         "contacts": Contact.objects.filter(connection=link).count(),
         "handshakes": link.handshakes.filter(revoked=None).count(),
+        "triggers": link.triggers.count(),
+        "hooks_checked": link.hooks_checked,
+        "hooks_finding": link.hooks_finding,
     }

@@ -118,7 +118,18 @@ def _of_connection(link: Connection) -> Iterator[Check]:
     else:
         sentence = f"It has no handshake, so nothing can call: tagwarden handshake add {link.pk}"
         yield Check(f"{name}, handshakes", False, sentence)
+    yield from _hooks(link, name)
     yield _calls(link, name)
+
+
+def _hooks(link: Connection, name: str) -> Iterator[Check]:
+    """How the hooks were when they were last looked at, which the worker does once an hour."""
+    for trigger in link.triggers.order_by("pk"):
+        broken = trigger.state == trigger.State.BROKEN
+        said = f"The tag {trigger.tag_name} runs {trigger.command}. {trigger.finding or 'Its hook is alive.'}"
+        yield Check(f"{name}, trigger {trigger.pk}", not broken, said)
+    if link.hooks_finding:
+        yield Check(f"{name}, hooks", True, link.hooks_finding)
 
 
 def _credentials(link: Connection) -> tuple[bool, str]:

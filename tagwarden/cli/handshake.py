@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from tagwarden.cli import find, migrate, show
-from tagwarden.connections import handshakes, setup
-from tagwarden.connections.models import Connection, Handshake
+from tagwarden.connections import handshakes, setup, triggers
+from tagwarden.connections.models import Connection, Handshake, Trigger
+from tagwarden.core import reasons
+from tagwarden.core.errors import TagwardenError
 
 app = typer.Typer(
     add_completion=False,
@@ -82,6 +84,8 @@ def rotate(handshake: Number) -> None:
     old = find.handshake(handshake)
     made, secret = handshakes.rotate(old)
     _say_new(made, secret)
+    for trigger in made.triggers.select_related("connection__site", "handshake__connection__site"):
+        _move_hook(trigger)
     show.say("", f"When the automations use it: tagwarden handshake revoke {old.pk}")
 
 
@@ -92,6 +96,18 @@ def revoke(handshake: Number) -> None:
     done = handshakes.revoke(key)
     migrate.fill_door()
     show.say(f"Handshake {key.pk} is revoked." if done else f"Handshake {key.pk} was revoked already.")
+
+
+def _move_hook(trigger: Trigger) -> None:
+    """The hook of a trigger calls at its new handshake from now on."""
+    try:
+        triggers.set_up(trigger)
+    except TagwardenError as error:
+        why = reasons.title(error.reason, {"crm": trigger.connection.name, **error.detail})
+        show.say("", f"The hook for the tag {trigger.tag_name} still calls with the old one: {why}")
+        show.say("It is made anew within the hour, as long as a worker runs. Revoke the old one only then.")
+    else:
+        show.say("", f"The hook for the tag {trigger.tag_name} was made anew.")
 
 
 def _say_new(made: Handshake, secret: str) -> None:

@@ -22,7 +22,7 @@ class Crm(base.Crm):
         "hooks": "The sandbox CRM fires webhooks from its own page only.",
     }
     paste = (
-        "Open the sandbox's page Webhooks and paste {url}.",
+        "In the Sandbox CRM open the page Webhooks and paste {url} as the address.",
         "There it is fired for one contact, or for 1,000 at once; the contact's id is sent along as contactId.",
     )
     bulk_lag = timedelta(seconds=2)  # its lists may run this far behind, where lag is switched on

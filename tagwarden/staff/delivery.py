@@ -14,7 +14,7 @@ from tagwarden.core import catalogue, clock
 from tagwarden.journal import diagnosis, store
 from tagwarden.journal.diagnosis import BAD, Story
 from tagwarden.journal.models import Delivery, Job, OfSite, Release
-from tagwarden.staff import call, frame, rows, times, words
+from tagwarden.staff import call, frame, rows, times, told, words
 from tagwarden.staff.gate import StaffRequest, staff_only
 
 OTHERS = 6  # calls of the same contact beside it
@@ -46,6 +46,7 @@ def _of_several(request: StaffRequest, number: str, found: list[Job]) -> HttpRes
     context = {
         "rows": shown,
         "call": call.shown(came, request.site),
+        "told": told.of(came, request.site),
         "crm": rows.People(request.site, []).crm(came.connection),
     }
     pace = frame.MOVING if any(row.moves for row in shown) else frame.STILL
@@ -66,6 +67,7 @@ def _story(request: StaffRequest, job: Job) -> HttpResponse:
         "heading": _heading(job, people),
         "where": people.where(job),
         "call": call.shown(came, site) if came else None,
+        "told": told.of(came, site, job) if came else None,
         "asker": _asker(request, job),
         "finding": _finding(request, story, crm),
         "tries": [_told(t, crm) for t in story.tries],
@@ -101,11 +103,15 @@ def _pace(story: Story) -> int:
 
 def _heading(job: Job, people: rows.People) -> str:
     who = people.who(job)
+    if not job.command and job.source == "hook":
+        return "A hook that wasn’t understood" if job.outcome != "no-op" else "A hook that asked for nothing"
     if not job.command:
         return f"A call for {who} that wasn’t understood" if who else "A call that wasn’t understood"
     plain = words.plain(job.command)
     if to := rows.addressee(job):
         return f"{plain} to {to}"
+    if email := rows.looked_for(job):
+        return f"{plain}: {email}"
     return f"{plain}: {who or 'contact ' + job.contact}" if job.contact else plain
 
 
@@ -119,7 +125,7 @@ def _finding(request: StaffRequest, story: Story, crm: str) -> dict[str, Any] | 
     cause, family = story.cause, (story, *story.children)
     if story.job.standing not in STUCK or not cause.job.reason:
         return None
-    not_understood = story.job.command == ""
+    not_understood = story.job.command == "" and story.job.source != "hook"  # a hook names no command to correct
     alike = 0 if not_understood else _alike(request, cause.job).count()
     return {
         "outcome": story.job.standing,

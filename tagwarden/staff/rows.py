@@ -87,6 +87,11 @@ def addressee(job: Job) -> str:
     return str(diagnosis.decoded(job.params).get("to", "")) if job.command == "mail" else ""
 
 
+def looked_for(job: Job) -> str:
+    """The address by which its contact is looked up; "" if the contact is known."""
+    return str(diagnosis.decoded(job.params).get("email", "")) if job.stream == "find" else ""
+
+
 def became(job: Job, cause: Job, crm: str, *, in_hand: bool = False) -> SafeString | str:
     """What became of a job, in one sentence. `cause`: the job of its family that explains it."""
     detail = diagnosis.decoded(cause.detail)
@@ -149,7 +154,7 @@ def _of_job(job: Job, people: People, cause: Job, *, in_hand: bool) -> Row:
         outcome="in-hand" if waits and in_hand else job.standing,
         plain=words.plain(job.command),
         wire=job.command or str(diagnosis.decoded(job.detail).get("spelled", "")),
-        who=people.who(job) or addressee(job) or ("No name yet" if job.contact else "No contact"),
+        who=people.who(job) or addressee(job) or looked_for(job) or ("No name yet" if job.contact else "No contact"),
         where=people.where(job),
         sentence=became(job, cause, people.crm(job.connection), in_hand=waits and in_hand),
         received=job.received,

@@ -19,6 +19,8 @@ STANDINGS = {
 OUTCOMES = {**STANDINGS, "in-hand": "In hand"}
 NEEDS_A_PERSON = ("failed", "refused", "unknown")
 
+CARE = {"hook-care": "Look after the hooks"}
+
 EFFECTS = {
     "tag-add": "Add a tag",
     "tag-remove": "Take a tag away",
@@ -61,7 +63,7 @@ def plain(command: str) -> str:
     if not command:
         return "Not understood"
     operation = catalogue.listed("tagwarden.operations").get(command)
-    return str(getattr(operation, "PLAIN", EFFECTS.get(command, command)))
+    return str(getattr(operation, "PLAIN", {**EFFECTS, **CARE}.get(command, command)))
 
 
 def commands() -> dict[str, str]:

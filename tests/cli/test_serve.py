@@ -23,7 +23,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("data")
     serving.tagwarden(folder, "init")
     serving.tagwarden(folder, "site", "add", "Northlight", "--host", "127.0.0.1", "--public-url", "http://127.0.0.1")
-    serving.tagwarden(folder, "connection", "add", "127.0.0.1", "--crm", "sandbox", "--base-url", "http://127.0.0.1:9")
+    (folder / "key.json").write_text('{"api_key": "sandbox-key"}')
+    crm = ("--crm", "sandbox", "--base-url", "http://127.0.0.1:9", "--credentials-file", str(folder / "key.json"))
+    serving.tagwarden(folder, "connection", "add", "127.0.0.1", *crm)
     url = serving.tagwarden(folder, "webhook-url", "1", "updateuser").strip()
     return folder, url.removeprefix("http://127.0.0.1")
 
