@@ -157,7 +157,8 @@ def _of_handshakes(live: list[Handshake]) -> str:
 def _calls(link: Connection, name: str) -> Check:
     """When it called last, and what most of its failures share."""
     jobs = Job.objects.filter(site=link.site_id, connection=link.pk)
-    last = jobs.filter(root=None, source="webhook").order_by("-received").values_list("received", flat=True).first()
+    called = jobs.filter(root=None, source__in=("webhook", "hook")).order_by("-received")
+    last = called.values_list("received", flat=True).first()
     if last is None:
         sentence = f"It never called. The address to paste: tagwarden webhook-url {link.pk} updateuser"
         return Check(f"{name}, calls", True, sentence)

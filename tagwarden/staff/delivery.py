@@ -65,6 +65,7 @@ def _story(request: StaffRequest, job: Job) -> HttpResponse:
         "crm": crm,
         "contact": people.contact(job),
         "heading": _heading(job, people),
+        "what": rows.what(job),
         "where": people.where(job),
         "call": call.shown(came, site) if came else None,
         "told": told.of(came, site, job) if came else None,

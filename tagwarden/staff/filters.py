@@ -82,7 +82,7 @@ def connections(site: Site, chosen: Filter) -> list[int] | None:
 
 def jobs(site: Site, chosen: Filter) -> OfSite:
     """The root jobs that fit, but for the outcome."""
-    found = Job.objects.for_site(site).filter(root=None)
+    found = _without_care(Job.objects.for_site(site).filter(root=None), chosen)
     if chosen.since:
         found = found.filter(received__gte=chosen.since)
     if (only := connections(site, chosen)) is not None:
@@ -90,6 +90,11 @@ def jobs(site: Site, chosen: Filter) -> OfSite:
     if chosen.command:
         found = found.filter(command="" if chosen.command == NOT_UNDERSTOOD else chosen.command)
     return found.filter(_search(site, chosen.q)) if chosen.q else found
+
+
+def _without_care(rows: OfSite, chosen: Filter) -> OfSite:
+    """Without the hourly care in which all was well, unless it is asked for."""
+    return rows if chosen.command else rows.exclude(command__in=words.CARE, standing="done")
 
 
 def _search(site: Site, text: str) -> Q:
@@ -124,7 +129,7 @@ def counts(site: Site, chosen: Filter) -> dict[str, int]:
 
 
 def _counters(site: Site, chosen: Filter) -> OfSite:
-    counters = Counter.objects.for_site(site)
+    counters = _without_care(Counter.objects.for_site(site), chosen)
     if chosen.hours:
         counters = counters.filter(hour__gte=first_hour(chosen.hours))
     if (only := connections(site, chosen)) is not None:

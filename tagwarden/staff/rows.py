@@ -87,6 +87,11 @@ def addressee(job: Job) -> str:
     return str(diagnosis.decoded(job.params).get("to", "")) if job.command == "mail" else ""
 
 
+def what(job: Job) -> str:
+    """The command in plain words; a hook that asked for none is called by that."""
+    return "Hook" if job.source == "hook" and not job.command else words.plain(job.command)
+
+
 def looked_for(job: Job) -> str:
     """The address by which its contact is looked up; "" if the contact is known."""
     return str(diagnosis.decoded(job.params).get("email", "")) if job.stream == "find" else ""
@@ -152,7 +157,7 @@ def _of_job(job: Job, people: People, cause: Job, *, in_hand: bool) -> Row:
         id=f"row-{job.key}",
         url=reverse("delivery", args=[job.key]),
         outcome="in-hand" if waits and in_hand else job.standing,
-        plain=words.plain(job.command),
+        plain=what(job),
         wire=job.command or str(diagnosis.decoded(job.detail).get("spelled", "")),
         who=people.who(job) or addressee(job) or looked_for(job) or ("No name yet" if job.contact else "No contact"),
         where=people.where(job),

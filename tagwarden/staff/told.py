@@ -15,7 +15,6 @@ from tagwarden.core import hooks, words
 from tagwarden.core.hooks import Event, Happened
 from tagwarden.journal import diagnosis
 from tagwarden.journal.models import Delivery, Job
-from tagwarden.members.models import Tag
 
 MOST = 5  # different things that are listed
 
@@ -58,7 +57,7 @@ def _events(came: Delivery, connection: Connection) -> list[Event]:
 
 def _trigger(connection: Connection, job: Job) -> Trigger | None:
     number = diagnosis.decoded(job.params).get(triggers.PARAM)
-    return Trigger.objects.filter(connection=connection, pk=number).first() if number else None
+    return connection.triggers.filter(pk=number).first() if number else None
 
 
 def _sentence(connection: Connection, events: Sequence[Event]) -> SafeString:
@@ -66,7 +65,7 @@ def _sentence(connection: Connection, events: Sequence[Event]) -> SafeString:
     if not events:
         return format_html("{} called by a hook of its own.", connection.name)
     tags = {event.tag for event in events if event.tag}
-    names = dict(Tag.objects.filter(connection=connection, external_id__in=tags).values_list("external_id", "name"))
+    names = dict(connection.tags.filter(external_id__in=tags).values_list("external_id", "name"))
     counted = Counter(_one(event, names) for event in events)
     parts = [
         format_html("{}{}", what, f" ({words.count(number, 'time')})" if number > 1 else "")

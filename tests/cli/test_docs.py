@@ -3,6 +3,7 @@
 import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -24,13 +25,17 @@ def _commands() -> dict[str, list[str]]:
     for name, command in COMMANDS.items():
         if command.hidden:
             continue
-        app = _app(command)
-        click = typer.main.get_command(app)
-        below = getattr(click, "commands", None)
-        for word, one in below.items() if below else [("", click)]:
-            names = [opt for param in one.params for opt in param.opts if opt.startswith("--")]
-            found[f"tagwarden {name} {word}".strip()] = [opt for opt in names if opt not in ("--help", "--json")]
+        found |= _below(f"tagwarden {name}", typer.main.get_command(_app(command)))
     return found
+
+
+def _below(typed: str, one: Any) -> dict[str, list[str]]:
+    """The same of one command, or of all within a group of commands."""
+    below = getattr(one, "commands", None)
+    if below:
+        return {name: opts for word, sub in below.items() for name, opts in _below(f"{typed} {word}", sub).items()}
+    names = [opt for param in one.params for opt in param.opts if opt.startswith("--")]
+    return {typed: [opt for opt in names if opt not in ("--help", "--json")]}
 
 
 def _section(command: str) -> str:
