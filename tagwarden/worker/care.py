@@ -5,6 +5,7 @@ what it couldn't tell us is found there and done.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -63,6 +64,7 @@ class Seen:
     broken: dict[int, TagwardenError] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     revived: int = 0  # of those that are no trigger's
+    dead: int = 0  # of these, too: they couldn't be revived
     strays: int = 0  # that call an address of ours which no handshake serves any more
     missed: list[Event] = field(default_factory=list)
     stopped: TagwardenError | None = None
@@ -184,7 +186,8 @@ def _mended(crm: base.Crm, wish: Wanted, there: Sequence[Hook]) -> tuple[Trigger
     made = crm.make_hook(wish.url, wish.happened, wish.tag)
     for old in there:
         if old.id == wish.hook and old.id != made.id:  # it calls at the handshake before the last rotation
-            crm.remove_hook(old)
+            with suppress(TagwardenError):  # the new one is what counts, and its secret is told only once
+                crm.remove_hook(old)
     return Trigger.State.MADE_AGAIN, made
 
 
@@ -198,8 +201,18 @@ def _look_at_others(crm: base.Crm, hooks: All, there: Sequence[Hook], seen: Seen
         if url not in hooks.live:
             seen.strays += 1
         elif not hook.alive:
-            crm.revive_hook(hook)
-            seen.revived += 1
+            _revive(crm, hook, seen)
+
+
+def _revive(crm: base.Crm, hook: Hook, seen: Seen) -> None:
+    """Raises Retryable."""
+    try:
+        crm.revive_hook(hook)
+        seen.revived += 1
+    except Retryable:
+        raise
+    except TagwardenError:
+        seen.dead += 1
 
 
 # --- what came of it -------------------------------------------------------------------------------------------
@@ -242,16 +255,12 @@ def _told(error: TagwardenError) -> str:
 
 
 def _of_others(seen: Seen) -> str:
-    told = []
-    if seen.revived:
-        told.append(
-            f"{words.count(seen.revived, 'hook')} set up by somebody else had been switched off and was revived."
-        )
-    if seen.strays:
-        told.append(
-            f"{words.count(seen.strays, 'hook')} at the CRM calls an address whose secret was revoked: delete it there."
-        )
-    return " ".join(told)
+    counted = {
+        "set up by somebody else, switched off, revived now": seen.revived,
+        "set up by somebody else, switched off, not to be revived: make anew in the CRM": seen.dead,
+        "calling an address whose secret was revoked: delete in the CRM": seen.strays,
+    }
+    return " ".join(f"{words.count(number, 'hook')} {what}." for what, number in counted.items() if number)
 
 
 def _ended(job: Job, seen: Seen, missed: int) -> Ended:

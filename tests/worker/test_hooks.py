@@ -554,7 +554,7 @@ def test_a_hook_that_somebody_else_set_up_is_revived_and_a_stray_one_told(
     road.connection.refresh_from_db()
     assert [hooked.there[n].alive for n in ("8", "9", "10")] == [True, True, False]
     assert "1 hook set up by somebody else" in road.connection.hooks_finding
-    assert "delete it there" in road.connection.hooks_finding
+    assert "1 hook calling an address whose secret was revoked" in road.connection.hooks_finding
     assert "long-gone-secret" not in road.connection.hooks_finding
 
 
@@ -565,6 +565,29 @@ def test_the_clock_has_the_hooks_looked_at(road: Road, hooked: type[HookedCrm], 
     schedule.each_minute()
 
     assert Job.objects.get(command=care.COMMAND).source == "clock"
+
+
+def test_what_cannot_be_revived_is_told(road: Road, hooked: type[HookedCrm], general: int) -> None:
+    made = trigger(road, "Make account")
+    at = triggers.hook_url(handshakes.Handshake.objects.get(pk=general))
+    hooked.there["8"] = Hook("8", at, Happened.CHANGED, alive=False)
+    hooked.there[made.hook] = replace(hooked.there[made.hook], alive=False)
+    hooked.refuses["revive_hook"] = Permanent("crm-refused", crm="Hooked", status=400)
+
+    assert (cared(road).reason, Trigger.objects.get().state) == ("crm-refused", "broken")
+    road.connection.refresh_from_db()
+    assert "not to be revived" in road.connection.hooks_finding
+
+
+def test_a_hook_made_anew_is_kept_though_the_old_one_will_not_go(road: Road, hooked: type[HookedCrm]) -> None:
+    hooked.signs = True
+    made = trigger(road, "Make account")
+    handshakes.rotate(made.handshake)
+    hooked.refuses["remove_hook"] = Retryable("crm-overloaded", crm="Hooked", status=503)
+    cared(road)
+
+    made.refresh_from_db()
+    assert (made.hook, triggers.secrets_of(made)) == ("2", ["secret-2", "secret-1"])
 
 
 def test_a_crm_that_is_down_is_looked_at_again(road: Road, hooked: type[HookedCrm]) -> None:
