@@ -194,7 +194,7 @@ def _mended(crm: base.Crm, wish: Wanted, there: Sequence[Hook]) -> tuple[Trigger
 def _look_at_others(crm: base.Crm, hooks: All, there: Sequence[Hook], seen: Seen) -> None:
     """Hooks at our addresses that somebody else set up."""
     known = {trigger.url for trigger in hooks.triggers} | {trigger.hook for trigger in hooks.triggers}
-    for hook in there:
+    for hook in {hook.id: hook for hook in there}.values():  # one of several events is there for each
         url = hook.url.rstrip("/")
         if not url.startswith(hooks.at) or url in known or hook.id in known:
             continue

@@ -47,14 +47,14 @@ def test_the_door_knows_the_handshake_before_the_hook_is_made(run, link, hooked,
     known = []
 
     def make_hook(self, url, happened, tag=""):
-        known.append({entry.handshake for entry in door.entries(door.door_path(DATA))})
+        known.append({entry.digest for entry in door.entries(door.door_path(DATA))})
         raise Permanent("crm-refused", crm="Hooked", status=422)
 
     monkeypatch.setattr(hooked, "make_hook", make_hook)
     with pytest.raises(Permanent):
         run("connection", "trigger", "add", str(link.pk), "--tag", "Sync", "--command", "updateuser", "--keep")
 
-    assert known == [{Handshake.objects.get().pk}]
+    assert known == [{Handshake.objects.get().digest}]
     assert not Trigger.objects.exists()
     assert [entry.revoked for entry in door.entries(door.door_path(DATA))] == [True]
 

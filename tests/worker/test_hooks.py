@@ -13,11 +13,11 @@ from tagwarden.connections.models import Connection, HandshakeUse, ToldEvent, Tr
 from tagwarden.core import clock
 from tagwarden.core.errors import Permanent, Retryable
 from tagwarden.core.hooks import Event, Happened, Hook
-from tagwarden.core.outcome import Needs, done, no_op
+from tagwarden.core.outcome import Needs, done, failed, no_op
 from tagwarden.core.wire import Param
 from tagwarden.crms import base
 from tagwarden.journal import store
-from tagwarden.journal.models import Delivery, Job
+from tagwarden.journal.models import Attempt, Delivery, Job
 from tagwarden.members.models import Member
 from tagwarden.worker import care, plan, schedule
 from tests.hooking import Crm as HookedCrm
@@ -172,6 +172,9 @@ def test_a_contact_told_by_its_address_is_looked_up_and_refreshed(road: Road, ho
     road.work()
 
     assert ends(delivery) == [("updateuser", "1", "done", "")]
+    (job,) = jobs(delivery)
+    assert (job.stream, job.params) == ("refresh", "{}")
+    assert list(Attempt.objects.filter(job=job.pk).order_by("pk").values_list("result", flat=True)) == ["found", "done"]
     assert counted() == in_journal() == {"done": 1}
 
 
@@ -378,6 +381,18 @@ def test_a_command_that_adds_up_runs_once_for_an_event_that_is_told_again(
     assert ends(again) == [("addpoints", "1", "no-op", "told-before")]
     assert jobs(another)[0].outcome == "done"
     assert counted() == in_journal() == {"done": 2, "no-op": 1}
+
+
+def test_an_event_told_to_two_triggers_is_a_repeat_for_neither(road: Road, hook: Any, commands: AddCommand) -> None:
+    road.enrol(1)
+    ran = adds_up(commands)
+    one = trigger(road, "Ten points", "addpoints", params={"n": "10"})
+    other = trigger(road, "Five points", "addpoints", params={"n": "5"})
+    for made in (one, other):
+        hook({"id": "1", "ref": "e1"}, handshake=made.handshake_id)
+    road.work()
+
+    assert ran == [10, 5]
 
 
 def test_a_repeat_of_what_may_be_repeated_runs_again(road: Road, hook: Any) -> None:
