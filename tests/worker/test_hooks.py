@@ -270,14 +270,20 @@ def test_a_trigger_that_refreshes_takes_its_tag_off_whoever_it_is(road: Road, ho
     assert "Refresh me" not in names(road.crm.contact(1)) | names(road.crm.contact(2))
 
 
-def test_the_tag_of_a_trigger_that_failed_stays_until_it_is_mended(road: Road, hook: Any, commands: AddCommand) -> None:
+@pytest.mark.parametrize("ending", [Permanent("crm-refused", crm="Hooked", status=400), failed("email-missing")])
+def test_the_tag_of_a_trigger_that_failed_stays_until_it_is_mended(
+    road: Road, hook: Any, commands: AddCommand, ending: Any
+) -> None:
     road.enrol(1)
-    outcomes = [Permanent("crm-refused", crm="Hooked", status=400)]
+    outcomes = [ending]
 
     def run(params: Any, member: Any, ctx: Any) -> Any:
-        if outcomes:
-            raise outcomes.pop()
-        return no_op("password-handed-over")
+        if not outcomes:
+            return no_op("password-handed-over")
+        outcome = outcomes.pop()
+        if isinstance(outcome, Permanent):
+            raise outcome
+        return outcome
 
     commands("fails", run)
     made = trigger(road, "Try", "fails")
