@@ -16,8 +16,10 @@ import pytest
 
 from tagwarden.core.crypto import make_keys
 
-# Before Django reads its settings: never the developer's own data, and what is started here inherits it.
-DATA = Path(tempfile.mkdtemp(prefix="tagwarden-tests-"))
+# Before Django reads its settings: never the developer's own data, and what is started here inherits it. So do the
+# processes among which tests are divided: they have a folder in common, and a database each.
+DIVIDED = "PYTEST_XDIST_WORKER" in os.environ
+DATA = Path(os.environ["TAGWARDEN_DATA"] if DIVIDED else tempfile.mkdtemp(prefix="tagwarden-tests-"))
 os.environ["TAGWARDEN_DATA"] = str(DATA)
 os.environ["DJANGO_SETTINGS_MODULE"] = "tagwarden.settings"
 os.environ.pop("TAGWARDEN_KEYS_FILE", None)
@@ -50,7 +52,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_unconfigure() -> None:
-    shutil.rmtree(DATA, ignore_errors=True)
+    if not DIVIDED:
+        shutil.rmtree(DATA, ignore_errors=True)
 
 
 def _only_loopback(event: str, arguments: tuple[object, ...]) -> None:
