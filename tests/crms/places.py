@@ -12,7 +12,7 @@ from typing import Any
 from tagwarden.core import catalogue
 from tagwarden.crms import base
 from tests.crms.conftest import FakeServer, running_fake
-from tests.fakes import activecampaign, keap
+from tests.fakes import activecampaign, keap, kit
 from tests.sandbox.conftest import QUIET, Crm, running
 
 
@@ -27,6 +27,7 @@ class Place:
     faults: Mapping[str, str] = field(
         default_factory=dict
     )  # what test_faults.py calls a fault → this fake's name of it
+    half: float = 0.5  # a share of faulty calls that lets about half of the reads of one contact through
 
 
 PLACES = {
@@ -40,6 +41,12 @@ PLACES = {
         most_calls=6,
         # A key doesn't run out, and no 403 that goes away by itself is known of Keap; tokens that end: test_keap.py.
         faults={"401 expired": "", "401 revoked": "401-revoked", "403 flapping": ""},
+    ),
+    "kit": Place(
+        {"api_key": kit.API_KEY},
+        most_calls=2,
+        faults={"401 expired": "", "401 revoked": "401-invalid", "403 flapping": ""},  # a key doesn't run out
+        half=0.2,  # a contact is two calls
     ),
     "sandbox": Place({"api_key": "sandbox-key"}, most_calls=11),
 }

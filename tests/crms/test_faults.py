@@ -68,6 +68,7 @@ def road(
 ) -> Iterator[CrmRoad]:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # argon2 takes 0.2 s a password
     monkeypatch.setattr(running.kind, "timeout", httpx.Timeout(0.5))
+    monkeypatch.setattr(running.kind, "pause", min(running.kind.pause, timedelta(seconds=0.2)))
     for lag in ("one_lag", "bulk_lag"):
         monkeypatch.setattr(running.kind, lag, min(getattr(running.kind, lag), timedelta(seconds=2)))
     with road_to(running, site, tmp_path) as found:
@@ -78,6 +79,8 @@ def road(
 def _named(running: Server, fault: str) -> dict[str, Any] | None:
     """The settings of that fault with this fake's own names; None if this CRM has no such fault."""
     told = dict(FAULTS[fault])
+    if told.get("fault_rate") == HALF["fault_rate"]:
+        told["fault_rate"] = running.place.half
     if running.name == "sandbox" and fault == "duplicate rows":
         return None
     if fault == "lag" and not running.kind.bulk_lag:  # its lists are up to date, and so is what it answers of one
