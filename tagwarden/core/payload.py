@@ -180,7 +180,9 @@ def _first_filled(pairs: list[tuple[str, str]]) -> dict[str, tuple[str, str]]:
 
 def _in_fields(fields: Mapping[str, tuple[str, str]], place: str) -> tuple[Found, ...]:
     """The first id that is not empty, else the first empty one."""
-    hits = [fields[path] for path in ID_PATHS if path in fields]
+    of_contact = fields.get("object_type_id", ("", ""))[1] == "0"  # Ontraport says which kind of object `data` is
+    paths = (*ID_PATHS, "data.id") if of_contact else ID_PATHS
+    hits = [fields[path] for path in paths if path in fields]
     filled = [hit for hit in hits if hit[1].strip()]
     return tuple(Found(value, f"{place} as `{shown(name)}`") for name, value in (filled or hits)[:1])
 

@@ -193,6 +193,10 @@ REASONS: dict[str, Reason] = {
         "The field “{field}” is gone from {crm}.",
         "Choose another field or make it again in {crm}, then redeliver.",
     ),
+    "crm-value-not-kept": Reason(
+        "{crm} took what was written into the field “{field}”, but doesn't have it.",
+        "We try again by ourselves. If this goes on, look in {crm} whether it is a text field that may be changed.",
+    ),
     "crm-refused": Reason(
         "{crm} refused the request (it answered {status}).",
         "Look at the call's details; if the cause is gone, redeliver.",

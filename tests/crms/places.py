@@ -12,7 +12,7 @@ from typing import Any
 from tagwarden.core import catalogue
 from tagwarden.crms import base
 from tests.crms.conftest import FakeServer, running_fake
-from tests.fakes import activecampaign, keap, kit
+from tests.fakes import activecampaign, keap, kit, ontraport
 from tests.sandbox.conftest import QUIET, Crm, running
 
 
@@ -24,6 +24,7 @@ class Place:
     path: str = ""
     settles_after: float = 0  # seconds of the fake's clock after which a write shows everywhere
     most_calls: int = 10  # that a release of 1,000 may take
+    settings: Mapping[str, object] = field(default_factory=dict)  # of its fake
     faults: Mapping[str, str] = field(
         default_factory=dict
     )  # what test_faults.py calls a fault → this fake's name of it
@@ -47,6 +48,14 @@ PLACES = {
         most_calls=2,
         faults={"401 expired": "", "401 revoked": "401-invalid", "403 flapping": ""},  # a key doesn't run out
         half=0.2,  # a contact is two calls
+    ),
+    "ontraport": Place(
+        {"app_id": ontraport.APP_ID, "api_key": ontraport.API_KEY},
+        settles_after=61,
+        most_calls=21,  # 50 contacts in a call
+        settings={"told_reset": 1},
+        # Keys don't run out, and no 403 that goes away by itself is known of Ontraport.
+        faults={"401 expired": "", "401 revoked": "401", "403 flapping": ""},
     ),
     "sandbox": Place({"api_key": "sandbox-key"}, most_calls=11),
 }
@@ -132,5 +141,5 @@ def server(name: str, folder: Path) -> Iterator[Server]:
         if isinstance(fake, Crm):
             fake.set(**QUIET)
         else:
-            fake.set(limits=False)
+            fake.set(limits=False, **PLACES[name].settings)
         yield Server(name, fake)
