@@ -10,6 +10,7 @@ from django.conf import settings
 from tagwarden.accounts.models import Site
 from tagwarden.connections.models import Connection
 from tagwarden.core import clock
+from tagwarden.core.mapping import mapped
 from tagwarden.members import enrol
 from tests.crms.places import Server
 from tests.worker.conftest import Road
@@ -29,7 +30,7 @@ class CrmRoad(Road):
             enrol.enrol(
                 connection=self.connection.pk,
                 site=self.site.pk,
-                snapshots=page,
+                snapshots=[mapped(snapshot, self.connection.options) for snapshot in page],
                 source="first",
                 ref="",
                 now=clock.now(),

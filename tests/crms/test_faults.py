@@ -16,8 +16,8 @@ import pytest
 from tagwarden.accounts.models import Site
 from tagwarden.connections import setup
 from tagwarden.core import catalogue
-from tagwarden.journal.models import Job
-from tagwarden.members.models import Member
+from tagwarden.journal.models import Attempt, Delivery, Job
+from tagwarden.members.models import Contact, ContactTag, MadePassword, Member
 from tests.crms.places import Server, server
 from tests.crms.roads import CrmRoad, road_to
 from tests.worker.conftest import quick_ladder
@@ -165,7 +165,10 @@ def _is_well(fault: str, word: str, ended: str) -> bool:
     return reason in EITHER.get(fault, set())
 
 
-def test_each_fault_ends_right_or_says_why(running: Server, road: CrmRoad, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_fault_ends_right_or_says_why(
+    running: Server, road: CrmRoad, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
     table = {fault: _table_of(running, road, fault) for fault in FAULTS}
     with capsys.disabled():
         print(f"\n{running.kind.label:18} " + " ".join(f"{word:32}" for word in WORDS))
@@ -179,3 +182,14 @@ def test_each_fault_ends_right_or_says_why(running: Server, road: CrmRoad, capsy
         if not _is_well(fault, word, ended)
     ] == []
     assert not Job.objects.filter(state="held").exclude(reason="sibling-not-done").exists()
+    _no_secret_is_left(running, caplog.text)
+
+
+def _no_secret_is_left(running: Server, log: str) -> None:
+    """Neither our key nor anybody's password stands in what is kept, or in the log."""
+    rows = [model.objects.values_list() for model in (Attempt, Delivery, Job, Contact, ContactTag, MadePassword)]
+    kept = log + "".join(str(list(one)) for one in rows)
+    written = {row["value"] for row in running.fake.writes() if row["what"] == "field-set" and row.get("value")}
+    assert len(written) > 1 or running.name == "sandbox", "the fake saw no password"
+    found = [secret for secret in [*written, *running.place.credentials.values()] if secret in kept]
+    assert found == []
