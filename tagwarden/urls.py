@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from tagwarden.portal import sign_in as member_sign_in
-from tagwarden.staff import deliveries, delivery, member, members, release, releases, resume, sign_in
+from tagwarden.staff import deliveries, delivery, member, members, release, releases, resume, sign_in, sweep, sweeps
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", member_sign_in.home, name="home"),
@@ -24,6 +24,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("staff/releases/<str:slug>/", release.release, name="release"),
     path("staff/releases/<str:slug>/not-members/", release.not_members, name="not-members"),
     path("staff/releases/<str:slug>/redeliver/", release.redeliver, name="redeliver-release"),
+    path("staff/drift-checks/", sweeps.sweeps, name="sweeps"),
+    path("staff/drift-checks/<str:slug>/", sweep.sweep, name="sweep"),
+    path("staff/drift-checks/<str:slug>/take-away/", sweep.approve, name="sweep-approve"),
+    path("staff/drift-checks/<str:slug>/dismiss/", sweep.dismiss, name="sweep-dismiss"),
     path("staff/members/", members.members, name="members"),
     path("staff/members/<str:login>/", member.member, name="member"),
     path("staff/members/<str:login>/refresh/", member.refresh, name="refresh"),

@@ -13,6 +13,7 @@ from tagwarden.connections.models import Connection
 from tagwarden.core import mapping
 from tagwarden.core.errors import SettingsError
 from tagwarden.members.models import Contact
+from tagwarden.worker import sweeps
 
 app = typer.Typer(
     add_completion=False,
@@ -131,6 +132,22 @@ def fields(
     show.listing(rows, {"id": "Option", "label": "Field", "state": "In the CRM"}, json=json, empty="Nothing is mapped.")
     if missing and not create and not json:
         show.say("", f"Make what is missing with: tagwarden connection fields {link.pk} --create")
+
+
+@app.command()
+def sweep(connection: Number) -> None:
+    """Ask for a drift check now: all members are read, and what differs is mended."""
+    link = find.connection(connection)
+    if not link.active:
+        raise SettingsError(f"Connection {link.pk} is switched off: tagwarden connection set {link.pk} active=yes")
+    asked = sweeps.start(link)
+    if asked is None:
+        raise SettingsError(f"A drift check of connection {link.pk} is under way. `tagwarden sweep list` shows it.")
+    page = f"{link.site.public_url.rstrip('/')}/staff/drift-checks/{asked.slug}/"
+    show.say(
+        f"Drift check {asked.pk} of connection {link.pk} is asked for.",
+        f"Watch it: tagwarden sweep show {asked.pk}, or {page}",
+    )
 
 
 def _credentials(path: Path) -> dict[str, str]:

@@ -39,6 +39,7 @@ COMMANDS = {
     "delivery": Command("delivery", "List, show and redeliver the calls that came in."),
     "member": Command("member", "List and show members."),
     "release": Command("release", "List and show batch syncs with their progress."),
+    "sweep": Command("sweep", "List and show drift checks."),
     "doctor": Command("doctor", "Check everything, and say what to do."),
     "backup": Command("backup", "Put all that must survive into one file."),
     "restore": Command("restore", "Put a backup back.", django=False),

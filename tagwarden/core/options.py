@@ -27,6 +27,7 @@ class ConnectionOptions:
     release_delay: int = 300  # seconds from the first batchsync call to the first read
     parallel: int = 4  # calls to the CRM at a time
     reserve: int = 20  # percent of the CRM's rate limit that is left to the owner's other tools
+    sweep_hours: int = 24  # from one drift check to the next; 0: none
     email_field: str = ""  # empty, as with the names: the CRM's own
     first_name_field: str = ""
     last_name_field: str = ""
@@ -42,7 +43,7 @@ class ConnectionOptions:
 Options = TypeVar("Options", SiteOptions, ConnectionOptions)
 
 LONGEST_LABEL = 120
-_LIMITS = {"release_delay": (0, 3600), "parallel": (1, 32), "reserve": (0, 90)}
+_LIMITS = {"release_delay": (0, 3600), "parallel": (1, 32), "reserve": (0, 90), "sweep_hours": (0, 720)}
 
 
 def tag_options() -> set[str]:

@@ -1,7 +1,7 @@
 """What a command is given and what it gives back: plain values, no database and no network."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -50,6 +50,10 @@ class Snapshot:
     fields: Mapping[str, str] = field(default_factory=dict)
     tags: frozenset[CrmTag] | None = None
     password: str = field(default="", repr=False)
+
+    def with_tags(self, tags: Iterable[CrmTag]) -> "Snapshot":
+        """The same answer, with what we know better laid over its tags."""
+        return replace(self, tags=frozenset(tags))
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,10 @@ REASONS: dict[str, Reason] = {
         "This contact isn't a member here, so there was nothing to refresh.",
         "If this person should be a member, call genpass first, or import the contact.",
     ),
+    "contact-merged": Reason(
+        "{crm} merged this contact into {into}.",
+        "The member goes on there by itself. Nothing needs to be done.",
+    ),
     "contact-not-found": Reason(
         "{crm} has no contact {contact}.",
         "Look whether the contact was deleted or merged in {crm}. Nothing was taken away here.",
@@ -280,6 +284,18 @@ REASONS: dict[str, Reason] = {
     "crm-cannot": Reason(
         "{crm} can't do that: {what}",
         "The page of this CRM in the documentation says what to do instead.",
+    ),
+    "sweep-stopped": Reason(
+        "{lose} members would have lost a tag, more than {allowed}. Nothing was taken away.",
+        "Look at the drift check: if the CRM is right, take the tags away there; if not, dismiss it.",
+    ),
+    "sweep-dismissed": Reason(
+        "Staff looked at this drift check and dismissed it. Nothing was taken away.",
+        "The next one looks again.",
+    ),
+    "sweep-over": Reason(
+        "This drift check is over, or has gone on without this step.",
+        "Nothing needs to be done.",
     ),
     "hook-not-understood": Reason(
         "This hook of {crm} can't be read.",

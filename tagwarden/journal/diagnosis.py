@@ -161,6 +161,11 @@ def causes(roots: Sequence[Job]) -> dict[int, Job]:
     return found
 
 
+def standings(keys: Iterable[str]) -> dict[str, str]:
+    """Root job's key → how it stands with all its children."""
+    return dict(Job.objects.filter(key__in=list(keys)).values_list("key", "standing"))
+
+
 @dataclass(frozen=True, slots=True)
 class Reasons:
     """How many listed jobs failed for one reason, and the latest job that did (a root or a child)."""

@@ -272,6 +272,16 @@ def own_tag_writes(lane: Lane, contacts: Sequence[str], since: int) -> list[tupl
     return [(contact, command, p["tag"], p.get("name", p["tag"])) for contact, command, p in params]
 
 
+def contacts_in_hand(lane: Lane) -> set[str]:
+    """Contacts of whom something is being read or written now."""
+    rows = sql.rows(
+        "select j.contact from journal_attempt a join journal_job j on j.id = a.job "
+        "where a.token = %s and a.ended is null and j.contact <> ''",
+        (lane.token,),
+    )
+    return {contact for (contact,) in rows}
+
+
 # --- taking ------------------------------------------------------------------------------------------------------
 
 _COLUMNS = (

@@ -1,6 +1,7 @@
 """Members, the CRM contacts they are, and the tags these hold."""
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any, ClassVar
 
 from django.db import models
@@ -138,3 +139,78 @@ class ContactTag(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["contact", "until"], condition=models.Q(until__isnull=False), name="tags_taken_away")
         ]
+
+
+class Sweep(models.Model):
+    """One drift check of a connection: every member's contact is read, and what differs here is mended.
+
+    It is worked step by step (worker/sweeps.py): `step` counts them, `phase` and `cursor` say where the next begins.
+    `read` counts contacts of members, `listed` all that the list held, `gained` and `lost` tags, `would_lose` members.
+    """
+
+    class State(models.TextChoices):
+        RUNNING = "running"
+        STOPPED = "stopped"  # too many would lose a tag: staff decide
+        FINISHED = "finished"
+        DISMISSED = "dismissed"  # staff decided that nothing is taken away
+        REPLACED = "replaced"  # a later one began before this one was through or decided
+
+    class Phase(models.TextChoices):
+        LIST = "list", "reading the list of all contacts"
+        IDS = "ids", "reading members by id"
+        LOSSES = "losses", "looking again before tags are taken away"
+
+    connection = models.ForeignKey("connections.Connection", on_delete=models.CASCADE, related_name="sweeps")
+    key = models.CharField(max_length=80, unique=True)  # its first job's
+    asked = models.DateTimeField()
+    started = models.DateTimeField(null=True)
+    finished = models.DateTimeField(null=True)  # when it came to an end, or stopped
+    state = models.CharField(max_length=9, choices=State, default=State.RUNNING)
+    feed = models.CharField(max_length=4, blank=True)  # list | ids
+    phase = models.CharField(max_length=6, choices=Phase, default=Phase.IDS)
+    cursor = models.TextField(blank=True)
+    step = models.IntegerField(default=0)
+    members = models.IntegerField(default=0)  # contacts of members when it began
+    listed = models.IntegerField(default=0)
+    read = models.IntegerField(default=0)
+    gained = models.IntegerField(default=0)
+    lost = models.IntegerField(default=0)
+    suspects = models.IntegerField(default=0)
+    gone = models.IntegerField(default=0)  # flagged: the CRM has no such contact any more
+    moved = models.IntegerField(default=0)  # merged there, and followed
+    unread = models.IntegerField(default=0)
+    would_lose = models.IntegerField(default=0)
+    calls = models.IntegerField(default=0)
+    bulk_calls = models.IntegerField(default=0)  # of these, the reads of many by id
+    decided_by = models.ForeignKey("accounts.Account", null=True, on_delete=models.SET_NULL, related_name="+")
+
+    SITE_PATH = "connection__site"
+    objects = OfSite.as_manager()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["connection", "asked"], name="sweep_list")]
+
+    def __str__(self) -> str:
+        return self.key
+
+    @property
+    def slug(self) -> str:
+        """Its name in addresses."""
+        return f"{self.key.rpartition(':')[2]}-{sha256(self.key.encode()).hexdigest()[:6]}"
+
+
+class SweepFinding(models.Model):
+    """A tag that a sweep gave, found missing at the CRM, or took away."""
+
+    class What(models.TextChoices):
+        GAINED = "gained"
+        MISSING = "missing"  # held here, not there: nothing was taken away for it (yet)
+        LOST = "lost"
+
+    sweep = models.ForeignKey(Sweep, on_delete=models.CASCADE, related_name="findings", db_index=False)
+    contact = models.ForeignKey(Contact, on_delete=models.CASCADE, related_name="+", db_index=False)
+    tag = models.ForeignKey(Tag, on_delete=models.CASCADE, related_name="+", db_index=False)
+    what = models.CharField(max_length=7, choices=What)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["sweep", "contact", "tag"], name="one_finding_a_tag")]

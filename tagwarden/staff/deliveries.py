@@ -25,7 +25,7 @@ def deliveries(request: StaffRequest) -> HttpResponse:
     """Newest first, by key; the calls of a release are one row."""
     site, chosen = request.site, filters.read(request.GET)
     waiting = backlog.of_site(site)
-    if not chosen.active and not Job.objects.for_site(site).exists():
+    if not chosen.active and not Job.objects.for_site(site).exclude(command="sweep").exists():
         return frame.page(
             request,
             "staff/deliveries_empty.html",
@@ -84,7 +84,12 @@ def _choices(site: Site, chosen: Filter) -> dict[str, list[tuple[str, str]]]:
     usual = chosen.usual_span
     spans = [("", filters.SPANS[usual][1])]
     spans += [(key, label) for key, (_, label) in filters.SPANS.items() if key != usual]
-    commands = [("", "Any command"), *words.commands().items(), (filters.NOT_UNDERSTOOD, "Not understood")]
+    commands = [
+        ("", "Any command"),
+        *words.commands().items(),
+        *words.OF_THE_CLOCK.items(),
+        (filters.NOT_UNDERSTOOD, "Not understood"),
+    ]
     names = sorted(set(site.connections.values_list("name", flat=True)))
     return {"command": commands, "connection": [("", "Any connection"), *((n, n) for n in names)], "span": spans}
 

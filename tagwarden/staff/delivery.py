@@ -14,6 +14,7 @@ from tagwarden.core import catalogue, clock
 from tagwarden.journal import diagnosis, store
 from tagwarden.journal.diagnosis import BAD, Story
 from tagwarden.journal.models import Delivery, Job, OfSite, Release
+from tagwarden.members.models import Sweep
 from tagwarden.staff import call, frame, rows, times, told, words
 from tagwarden.staff.gate import StaffRequest, staff_only
 
@@ -35,7 +36,15 @@ def delivery(request: StaffRequest, number: str) -> HttpResponse:
         if len(found) != 1:
             return _of_several(request, number, found)
         job = found[0]
+    if job.command == "sweep":
+        return _to_sweep(request, job)
     return _story(request, job)
+
+
+def _to_sweep(request: StaffRequest, job: Job) -> HttpResponse:
+    """A drift check has a page of its own."""
+    sweep = Sweep.objects.for_site(request.site).filter(key=job.key).first()
+    return redirect("sweep", sweep.slug) if sweep else _story(request, job)
 
 
 def _of_several(request: StaffRequest, number: str, found: list[Job]) -> HttpResponse:

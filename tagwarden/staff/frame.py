@@ -14,6 +14,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from tagwarden.core import clock
 from tagwarden.journal.models import Counter, Delivery, Restore
+from tagwarden.members.models import Sweep
 from tagwarden.staff.gate import StaffRequest
 
 HOUR_MS = 3_600_000
@@ -57,6 +58,7 @@ def _frame(request: StaffRequest) -> dict[str, Any]:
         "now": clock.now(),
         "needs_a_person": max(0, counters.aggregate(n=Sum("n"))["n"] or 0),
         "last_call": last,
+        "stopped_sweeps": Sweep.objects.for_site(request.site).filter(state="stopped").count(),
         "restored": Restore.objects.for_site(request.site).filter(resumed=None).first(),
     }
 

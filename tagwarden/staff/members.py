@@ -47,7 +47,7 @@ def _rows(request: StaffRequest, chosen: list[Member]) -> list[dict[str, Any]]:
     held = Count("held_tags", filter=Q(held_tags__until=None))
     contacts: dict[int, list[Contact]] = {}
     of_them = Contact.objects.for_site(request.site).filter(member__in=chosen).annotate(tags=held).order_by("pk")
-    for contact in of_them:
+    for contact in of_them.exclude(state=Contact.State.MERGED):
         contact.crm = names.get(contact.connection_id, "")
         contacts.setdefault(contact.member_id, []).append(contact)
     return [

@@ -108,6 +108,8 @@ def became(job: Job, cause: Job, crm: str, *, in_hand: bool = False) -> SafeStri
         return "Waits for its turn." if cause.tries == 0 else "Waits for the next try."
     if job.standing == "done" and job.command == "mail":
         return "The mail server took it."
+    if job.standing == "done" and job.command == "sweep":
+        return "All members were read."
     return changed(detail) if job.standing in {"done", "no-op"} else ""
 
 
@@ -137,7 +139,11 @@ def changed(detail: dict[str, Any]) -> SafeString | str:
     if "gained" not in detail and "lost" not in detail:
         return "It happened."
     gained, lost = detail.get("gained") or [], detail.get("lost") or []
-    parts = []
+    parts = (
+        [format_html("Merged into contact {}, where the member goes on.", detail["merged"])]
+        if detail.get("merged")
+        else []
+    )
     if gained:
         parts.append(format_html("Gained <b>{}</b>.", words.listed(gained)))
     if lost:
@@ -159,13 +165,19 @@ def _of_job(job: Job, people: People, cause: Job, *, in_hand: bool) -> Row:
         outcome="in-hand" if waits and in_hand else job.standing,
         plain=what(job),
         wire=job.command or str(diagnosis.decoded(job.detail).get("spelled", "")),
-        who=people.who(job) or addressee(job) or looked_for(job) or ("No name yet" if job.contact else "No contact"),
+        who=people.who(job) or addressee(job) or looked_for(job) or _nobody(job),
         where=people.where(job),
         sentence=became(job, cause, people.crm(job.connection), in_hand=waits and in_hand),
         received=job.received,
         due=cause.due if waits and not in_hand and cause.due > clock.now() else None,
         key=job.key,
     )
+
+
+def _nobody(job: Job) -> str:
+    if job.command == "sweep":
+        return "All members"
+    return "No name yet" if job.contact else "No contact"
 
 
 def of_releases(site: Site, releases: Sequence[Release]) -> list[Row]:

@@ -29,6 +29,8 @@ EFFECTS = {
     "mail": "Send a mail",
 }
 
+OF_THE_CLOCK = {"sweep": "Drift check"}
+
 SOURCES = {
     "hook": "The CRM reported an event.",
     "leader": "A team leader asked for it.",
@@ -63,7 +65,7 @@ def plain(command: str) -> str:
     if not command:
         return "Not understood"
     operation = catalogue.listed("tagwarden.operations").get(command)
-    return str(getattr(operation, "PLAIN", {**EFFECTS, **CARE}.get(command, command)))
+    return str(getattr(operation, "PLAIN", {**EFFECTS, **CARE, **OF_THE_CLOCK}.get(command, command)))
 
 
 def commands() -> dict[str, str]:

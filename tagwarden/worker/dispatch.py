@@ -5,7 +5,7 @@ that one bad row does not hold up the others.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import ModuleType
@@ -21,7 +21,7 @@ from tagwarden.core.outcome import CrmTag, Effect, FollowUp, Kind, Outcome, Snap
 from tagwarden.crms import base
 from tagwarden.journal import endings, leases, store
 from tagwarden.journal.leases import Ended, Job, Lane
-from tagwarden.members import enrol, passwords, sync
+from tagwarden.members import enrol, merges, passwords, sync
 from tagwarden.members.models import Member, Source
 from tagwarden.members.passwords import Waiting
 from tagwarden.operations.base import Context
@@ -115,13 +115,17 @@ def _settle_together(around: Surroundings, jobs: Sequence[Job], fetched: reads.F
     failpoints.reach(failpoints.NETWORK_AND_TRANSACTION)
     with leases.outcome_transaction(around.lane, jobs) as in_hand:
         by_contact = _by_contact(in_hand)
-        snapshots = _with_our_writes(around.lane, fetched.snapshots, by_contact)
+        read = {contact: fetched.snapshots[contact] for contact in by_contact if contact in fetched.snapshots}
+        snapshots = with_our_writes(around.lane, read)
         changes = _apply(around, snapshots, by_contact)
-        gone = [contact for contact in by_contact if _is_gone(fetched.errors.get(contact))]
-        if gone:
-            sync.flag_deleted(connection=around.lane.connection, contacts=gone)
+        reads_of = {
+            contact: _read(one, by_contact[contact]) for contact, one in fetched.merged.items() if contact in by_contact
+        }
+        moved = settle_gone(around, fetched, by_contact, reads_of)
         ended = [
-            _end_refresh(around, job, snapshots.get(contact), changes.get(contact), fetched)
+            _end_gone(around, job, moved[contact], fetched)
+            if contact in moved
+            else _end_refresh(around, job, snapshots.get(contact), changes.get(contact), fetched)
             for contact, of_contact in by_contact.items()
             for job in of_contact
         ]
@@ -129,15 +133,32 @@ def _settle_together(around: Surroundings, jobs: Sequence[Job], fetched: reads.F
     failpoints.reach(failpoints.AFTER_TRANSACTION)
 
 
-def _is_gone(error: TagwardenError | None) -> bool:
+def is_gone(error: TagwardenError | None) -> bool:
+    """Whether the CRM said that it has no such contact."""
     return isinstance(error, Permanent) and error.reason == "contact-not-found"
 
 
-def _with_our_writes(
-    lane: Lane, snapshots: Mapping[str, Snapshot], by_contact: Mapping[str, list[Job]]
-) -> dict[str, Snapshot]:
-    """Lays over a lagging read what we wrote ourselves and it may not show yet."""
-    chosen = {contact: snapshots[contact] for contact in by_contact if contact in snapshots}
+def settle_gone(
+    around: Surroundings, fetched: reads.Fetched, contacts: Iterable[str], found: Mapping[str, sync.Read]
+) -> dict[str, merges.Moved]:
+    """Follows merges of those contacts that the CRM has no more, to what was `found`; flags the rest.
+
+    In the caller's transaction. Contact → where it was merged into, now or before.
+    """
+    connection = around.lane.connection
+    gone = [contact for contact in contacts if is_gone(fetched.errors.get(contact))]
+    if not gone:
+        return {}
+    before = merges.merged_into(connection=connection, contacts=gone)
+    moved = merges.follow(connection=connection, site=around.lane.site, found=found, now=clock.now())
+    moved |= {contact: merges.Moved(into, None) for contact, into in before.items()}
+    sync.flag_deleted(connection=connection, contacts=[contact for contact in gone if contact not in moved])
+    return moved
+
+
+def with_our_writes(lane: Lane, snapshots: Mapping[str, Snapshot]) -> dict[str, Snapshot]:
+    """Lays over lagging reads, by contact, what we wrote ourselves and they may not show yet."""
+    chosen = dict(snapshots)
     lagging = [contact for contact, snapshot in chosen.items() if snapshot.seen_until < snapshot.started]
     if not lagging:
         return chosen
@@ -146,7 +167,7 @@ def _with_our_writes(
         written = CrmTag(tag, name)
         tags = {known for known in chosen[contact].tags or () if known.external_id != tag}
         held = tags | {written} if command == "tag-add" else tags
-        chosen[contact] = replace(chosen[contact], tags=frozenset(held))
+        chosen[contact] = chosen[contact].with_tags(held)
     return chosen
 
 
@@ -204,7 +225,7 @@ def _end_refresh(
     label = around.crm.label if around.crm else ""
     if snapshot is None:
         error = fetched.errors[job.contact]
-        return retry.after_error(job, Permanent("contact-deleted", crm=label) if _is_gone(error) else error, calls)
+        return retry.after_error(job, Permanent("contact-deleted", crm=label) if is_gone(error) else error, calls)
     change = change or sync.Change()
     detail: dict[str, object] = {"gained": change.gained, "lost": change.lost}
     if change.reason == "not-a-member":
@@ -217,6 +238,16 @@ def _end_refresh(
         until = clock.from_ms(due).isoformat(timespec="seconds")
         return Ended(job, "settling", "", "crm-settling", detail | {"crm": label, "until": until}, calls, due)
     return Ended(job, Kind.DONE, Kind.DONE, "", detail if change.gained or change.lost else {}, calls)
+
+
+def _end_gone(around: Surroundings, job: Job, moved: merges.Moved, fetched: reads.Fetched) -> Ended:
+    """The contact is gone, and its member went on under another id: just now, or before (nothing to do then)."""
+    calls = fetched.calls(job.contact)
+    detail: dict[str, object] = {"into": moved.into, "crm": around.crm.label if around.crm else ""}
+    if moved.change is None:
+        return Ended(job, Kind.NO_OP, Kind.NO_OP, "contact-merged", detail, calls)
+    detail |= {"gained": moved.change.gained, "lost": moved.change.lost, "merged": moved.into}
+    return Ended(job, Kind.DONE, Kind.DONE, "", detail, calls)
 
 
 def _with_done_tags(around: Surroundings, ended: list[Ended]) -> list[Ended]:

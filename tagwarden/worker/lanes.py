@@ -27,9 +27,9 @@ from tagwarden.crms import base
 from tagwarden.journal import endings, leases, limits, store
 from tagwarden.journal.leases import Ended, Job, Lane
 from tagwarden.journal.models import Delivery
-from tagwarden.members import sync
+from tagwarden.members import merges
 from tagwarden.members.models import Member
-from tagwarden.worker import care, dispatch, effects, find, mail, plan, reads
+from tagwarden.worker import care, dispatch, effects, find, mail, plan, reads, sweeps
 from tagwarden.worker.dispatch import Surroundings
 from tagwarden.worker.pace import Pace, Permit
 
@@ -140,7 +140,7 @@ class Drain:
             self.lane,
             self._worker,
             size=crm.bulk_size if crm else EFFECTS_AT_ONCE,
-            fewer=effects.at_most(crm, free) if crm else {},
+            fewer=effects.at_most(crm, free) | {sweeps.COMMAND: 1} if crm else {},
             busy=busy,
             lowest=lowest,
             kept=self.pace.kept(spent=free),
@@ -184,6 +184,8 @@ class Drain:
             self._begin_mails(jobs)
         elif first.connection and self.around.crm is None:
             dispatch.settle_failed(self.around, jobs, self.around.trouble)
+        elif first.command == sweeps.COMMAND:
+            self._begin_sweep(first)
         elif first.stream != "effect" and first.command not in {*self._words, care.COMMAND}:
             dispatch.settle_failed(self.around, jobs, Permanent("operation-gone", command=first.command))
         elif first.command == care.COMMAND:
@@ -200,8 +202,8 @@ class Drain:
     def _begin_refreshes(self, jobs: list[Job]) -> None:
         around = self.around
         contacts = list(dict.fromkeys(job.contact for job in jobs))
+        known = merges.addresses(connection=self.lane.connection, contacts=contacts)
         if not around.site_options.create_members_on_refresh:
-            known = sync.known_contacts(connection=self.lane.connection, contacts=contacts)
             dispatch.settle_strangers(around, [job for job in jobs if job.contact not in known])
             contacts = [contact for contact in contacts if contact in known]
             jobs = [job for job in jobs if job.contact in known]
@@ -209,10 +211,22 @@ class Drain:
             free = self._free(min(job.priority for job in jobs))
             self._send(
                 jobs,
-                lambda: reads.fetch(crm, contacts, around.options, few=min(reads.FEW, free)),
+                lambda: reads.fetch(crm, contacts, around.options, few=min(reads.FEW, free), addresses=known),
                 lambda fetched: dispatch.settle_refreshes(around, jobs, fetched),
                 calls=reads.calls(crm, contacts, min(reads.FEW, free)),
             )
+
+    def _begin_sweep(self, job: Job) -> None:
+        around, step = self.around, sweeps.plan(self.around, job)
+        if step.reads and (crm := around.crm):
+            self._send(
+                [job],
+                lambda: sweeps.read(crm, step, around.options),
+                lambda got: sweeps.settle(around, job, step, got),
+                calls=step.calls(crm),
+            )
+        else:
+            sweeps.settle(around, job, step, sweeps.Got())
 
     def _begin_effects(self, jobs: list[Job]) -> None:
         around = self.around

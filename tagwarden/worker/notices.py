@@ -1,7 +1,8 @@
-"""Mails of the clock to those who run a site: what was given up, and that a CRM has been down for an hour.
+"""Mails of the clock to those who run a site: what was given up, what must be decided, which CRM has been down.
 
-One mail tells of many failures. A reason is told once a day, a site's readers get at most one such mail an hour, and
-each outage of a CRM is told once. The mails' keys say so: the journal takes a key once.
+One mail tells of many failures. A reason is told once a day, a site's readers get at most one such mail an hour;
+each outage of a CRM and each drift check that stopped is told once. The mails' keys say so: the journal takes a key
+once.
 """
 
 import json
@@ -17,6 +18,7 @@ from tagwarden.connections.models import Connection
 from tagwarden.core import breaker, clock, reasons
 from tagwarden.core.env import env
 from tagwarden.journal import sql, store
+from tagwarden.members.models import Sweep
 
 HOUR_MS = store.HOUR_MS
 DAY_HOURS = 24
@@ -34,7 +36,7 @@ def look() -> int:
     if env().smtp_url is None:
         return 0
     now = clock.now_ms()
-    mails = [*_of_dead_letters(now), *_of_crms_down(now)]
+    mails = [*_of_dead_letters(now), *_of_crms_down(now), *_of_sweeps_stopped()]
     with transaction.atomic():
         store.add(mails)
     return len(mails)
@@ -170,3 +172,21 @@ def _down_letter(connection: Connection, since: int) -> str:
         "This mail comes once for each time it is down for more than an hour.",
     ]
     return "\n\n".join(parts)
+
+
+# --- a drift check that stopped ----------------------------------------------------------------------------------
+
+
+def _of_sweeps_stopped() -> Iterator[store.NewJob]:
+    for sweep in Sweep.objects.select_related("connection__site").filter(state=Sweep.State.STOPPED):
+        name, site = sweep.connection.name, sweep.connection.site
+        parts = [
+            f"{sweep.would_lose:,} members of {site.name} would have lost a tag by the drift check of {name}.",
+            "So many at once may be a mistake, so nothing was taken away.",
+            "What to do: look at the drift check. If the CRM is right, take the tags away there; if not, dismiss it.",
+            f"{site.public_url}/staff/drift-checks/{sweep.slug}/",
+            "This mail comes once for each drift check that stops.",
+        ]
+        what, moment = f"sweep-{sweep.connection_id}", clock.to_ms(sweep.asked)
+        for reader in staff_accounts.who_runs(site):
+            yield _mail(what, site, reader, moment, f"a drift check of {name} stopped", "\n\n".join(parts))

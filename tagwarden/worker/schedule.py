@@ -9,7 +9,7 @@ from tagwarden.core import clock
 from tagwarden.core.env import env
 from tagwarden.journal import leases, store
 from tagwarden.members import passwords
-from tagwarden.worker import care, notices
+from tagwarden.worker import care, notices, sweeps
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,8 @@ def each_minute() -> None:
         log.warning("%d lanes had work that was due earlier than their row said", mended)
     if env().smtp_url and (released := store.release_held("no-smtp")):
         log.info("%d mails that waited for a mail server go on", released)
+    if started := sweeps.start_due():
+        log.info("%d drift checks were due", started)
     notices.look()
     care.add_due()
 

@@ -8,7 +8,7 @@ from tagwarden.connections.models import Connection, Handshake
 from tagwarden.core import crypto
 from tagwarden.core.env import env
 from tagwarden.journal.models import Job, Release
-from tagwarden.members.models import Member, Source
+from tagwarden.members.models import Member, Source, Sweep, Tag
 from tests.staff import story
 from tests.staff.story import Journal, Try, crm_call
 
@@ -28,6 +28,8 @@ class Scene:
     misspelled: Job
     release: Release
     priya: Member
+    drifted: Sweep
+    stopped: Sweep
 
 
 def empty() -> tuple[Site, Account, Connection]:
@@ -64,7 +66,8 @@ def busy() -> Scene:
     priya = _priya(journal, active, kit)
     _members(active, keap, kit)
     done, failed, misspelled = _calls(journal, active, keap, kit)
-    return Scene(site, ana, journal, active, done, failed, misspelled, release, priya)
+    drifted, stopped = _sweeps(active, keap, kit)
+    return Scene(site, ana, journal, active, done, failed, misspelled, release, priya, drifted, stopped)
 
 
 def _release(journal: Journal, active: Connection) -> Release:
@@ -73,6 +76,29 @@ def _release(journal: Journal, active: Connection) -> Release:
     of_them = {"done": 709, "not-a-member": 21, "failed": 3, "waiting": 267}
     journal.release(active, "Module 2", {"done": 640, "not-a-member": 12}, ago=8 * 86_400, closed=True, first_contact=5)
     return journal.release(active, "Module 3", of_them, ago=430)
+
+
+def _sweeps(active: Connection, keap: Connection, kit: Connection) -> tuple[Sweep, Sweep]:
+    """One that mended a little, one that must be decided, one under way, and those of the day before."""
+    for connection in (kit, active):
+        story.sweep(connection, ago=86_400 + 4000, calls=11)
+    story.sweep(keap, "replaced", standing="failed", reason="crm-overloaded", ago=86_400 + 4000, read=400)
+    stopped = story.sweep(
+        *(keap, "stopped"), standing="refused", reason="sweep-stopped", ago=5200, would_lose=212, gained=1, feed="ids"
+    )
+    drifted = story.sweep(active, ago=4000, gained=2, lost=1, suspects=4, gone=1)
+    story.sweep(kit, "running", standing="waiting", ago=40, members=1840, read=1000, gained=1, calls=1)
+    found = {
+        drifted: ((active, "27802", "gained"), (active, "27418", "gained"), (active, "27760", "lost")),
+        stopped: ((keap, "10482", "missing"), (keap, "5526", "missing"), (keap, "9917", "missing")),
+    }
+    for sweep, lines in found.items():
+        for n, (connection, number, what) in enumerate(lines):
+            contact = connection.contacts.get(external_id=number)
+            name = ("Watercolour base", "Critique club", "Trial")[n] if sweep == drifted else "Gold membership 2026"
+            tag, _ = Tag.objects.get_or_create(connection=connection, external_id=name.lower(), defaults={"name": name})
+            sweep.findings.create(contact=contact, tag=tag, what=what)
+    return drifted, stopped
 
 
 def _priya(journal: Journal, active: Connection, kit: Connection) -> Member:

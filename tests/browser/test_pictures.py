@@ -21,6 +21,9 @@ PAGES = {
     "releases": lambda _: "/staff/releases/",
     "release": lambda s: f"/staff/releases/{_slug(s)}/",
     "not-members": lambda s: f"/staff/releases/{_slug(s)}/not-members/",
+    "drift-checks": lambda _: "/staff/drift-checks/",
+    "drift-check": lambda s: f"/staff/drift-checks/{s.drifted.slug}/",
+    "drift-check-stopped": lambda s: f"/staff/drift-checks/{s.stopped.slug}/",
     "members": lambda _: "/staff/members/",
     "member": lambda s: f"/staff/members/{s.priya.account.login}/",
     "member-signin": lambda _: "/sign-in/",
@@ -28,7 +31,7 @@ PAGES = {
 }
 SIGNED_OUT = {"signin", "member-signin"}
 IN_DOCS_DARK = {("deliveries", WIDE), ("delivery-failed", WIDE), ("delivery-failed", PHONE)}
-NOT_IN_DOCS = {"not-members", "delivery-misspelled", "member-signin", "welcome", "mail-held"}
+NOT_IN_DOCS = {"not-members", "drift-checks", "delivery-misspelled", "member-signin", "welcome", "mail-held"}
 LOOKS = [(WIDE, False), (PHONE, False), (WIDE, True), (PHONE, True)]
 
 

@@ -15,7 +15,8 @@ from tagwarden.core.breaker import Breaker
 from tagwarden.core.errors import SettingsError
 from tagwarden.core.outcome import CrmTag
 from tagwarden.journal.models import Job, Lane
-from tagwarden.members.models import ContactTag, Tag
+from tagwarden.members.models import ContactTag, Sweep, Tag
+from tests.staff import story
 
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 
@@ -215,6 +216,8 @@ def test_without_a_handshake_that_may_run_it_there_is_no_address(run, connection
         ("delivery", "show", "01890000"),
         ("member", "show", "nobody@example.com"),
         ("release", "show", "7"),
+        ("sweep", "show", "7"),
+        ("connection", "sweep", "7"),
         ("connection", "add", "nowhere.example", "--crm", "sandbox"),
     ],
 )
@@ -333,6 +336,54 @@ def test_a_releases_figures_add_up_to_its_contacts(run, call, release):
     assert row["contacts"] == 4
     assert (row["synced"], row["not_members"], row["failed"], row["waiting"]) == (1, 1, 1, 1)
     assert "Module_3" in run("release", "list").out
+
+
+# Drift checks.
+
+
+def test_a_drift_check_is_asked_for_once_and_can_be_watched(run, connection):
+    ran = run("connection", "sweep", str(connection.pk))
+
+    sweep = Sweep.objects.get()
+    assert f"Drift check {sweep.pk}" in ran.out
+    assert f"http://northlight.example/staff/drift-checks/{sweep.slug}/" in ran.out
+    job = Job.objects.get(command="sweep")
+    assert (job.key, job.source, job.priority, job.account) == (sweep.key, "staff", 30, None)
+    with pytest.raises(SettingsError, match="under way"):
+        run("connection", "sweep", str(connection.pk))
+
+
+def test_a_connection_that_is_off_is_not_checked(run, connection):
+    run("connection", "set", str(connection.pk), "active=no")
+    with pytest.raises(SettingsError, match="switched off"):
+        run("connection", "sweep", str(connection.pk))
+
+
+def test_drift_checks_are_listed_and_shown_with_what_they_mended(run, connection, bob):
+    sweep = story.sweep(connection, gained=1, suspects=3)
+    contact = bob.contacts.get()
+    tag = Tag.objects.create(connection=connection, external_id="3", name="Module_3")
+    sweep.findings.create(contact=contact, tag=tag, what="gained")
+    (row,) = run("sweep", "list", "--json").json
+    one = run("sweep", "show", str(sweep.pk), "--json").json
+
+    assert list(row) == documented("sweep list")
+    assert one == row | {"findings": [{"contact": "526", "tag": "Module_3", "what": "gained"}]}
+    assert (row["state"], row["read"], row["gained"]) == ("finished", 1000, 1)
+    assert "Sandbox CRM" in run("sweep", "list").out
+    text = run("sweep", "show", str(sweep.pk)).out
+    assert "Left out" in text
+    assert "Module_3" in text
+
+
+def test_one_that_cannot_go_on_has_failed(run, connection):
+    story.sweep(connection, "running", standing="failed", reason="crm-key-refused")
+    assert run("sweep", "list", "--json").json[0]["state"] == "failed"
+
+
+@pytest.mark.django_db
+def test_before_the_first_drift_check_the_list_says_when_it_comes(run):
+    assert "a day after" in run("sweep", "list").out
 
 
 def test_an_address_with_a_secret_is_never_broken_across_lines(run, connection):

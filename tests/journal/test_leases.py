@@ -186,6 +186,15 @@ def test_a_contact_whose_read_is_in_flight_is_not_taken(lane: Lane) -> None:
     assert {job.contact for job in leases.take(lane, "first", size=10, busy=["1", "3"])} == {"2"}
 
 
+def test_contacts_in_hand_are_those_whose_attempt_is_open(lane: Lane) -> None:
+    assert leases.contacts_in_hand(lane) == set()
+    jobs = leases.take(lane, "first", size=2)
+    assert leases.contacts_in_hand(lane) == {job.contact for job in jobs} == {"1", "2"}
+    with leases.outcome_transaction(lane, jobs) as in_hand:
+        endings.finish(ended(in_hand))
+    assert leases.contacts_in_hand(lane) == set()
+
+
 def test_a_lost_wake_is_found_by_the_sweep(lane: Lane) -> None:
     leases.give_back(lane)
     LaneRow.objects.update(next_due=None)

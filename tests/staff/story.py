@@ -12,7 +12,7 @@ from tagwarden.core import clock
 from tagwarden.core.uuid7 import uuid7
 from tagwarden.journal import store
 from tagwarden.journal.models import Attempt, Delivery, Job, Lane, Release
-from tagwarden.members.models import Contact, ContactTag, Member, Source, Tag
+from tagwarden.members.models import Contact, ContactTag, Member, Source, Sweep, Tag
 
 
 @dataclass(frozen=True)
@@ -284,3 +284,35 @@ def tag(
     row, _ = Tag.objects.get_or_create(connection=of.connection, external_id=name.lower(), defaults={"name": name})
     taken = {"until": until, "until_source": source, "until_ref": until_ref} if until else {}
     return ContactTag.objects.create(contact=of, tag=row, since=since, source=source, ref=ref, **taken)
+
+
+def sweep(
+    connection: Connection,
+    state: str = "finished",
+    *,
+    standing: str = "done",
+    reason: str = "",
+    ago: float = 60,
+    **figures: Any,
+) -> Sweep:
+    """A drift check that came to this end or is under way, with its job. `ago`: seconds since it was asked for."""
+    asked = clock.now() - timedelta(seconds=ago)
+    key = f"clock:sweep:{connection.pk}:{clock.to_ms(asked)}"
+    still_open = standing == "waiting"
+    job = store.NewJob(
+        key=key,
+        site=connection.site_id,
+        connection=connection.pk,
+        command="sweep",
+        params={"sweep": key, "step": 0},
+        received=clock.to_ms(asked),
+        source="clock",
+        outcome="" if still_open else standing,
+        reason=reason,
+    )
+    store.add([job])
+    ended = None if state == "running" else asked + timedelta(seconds=20)
+    values = {"feed": "list", "members": 1000, "read": 1000, "listed": 1240, "calls": 14} | figures
+    return Sweep.objects.create(
+        connection=connection, key=key, asked=asked, started=asked, finished=ended, state=state, **values
+    )

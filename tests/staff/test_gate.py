@@ -19,6 +19,7 @@ from tests.staff.story import Journal
 STAFF = Path(rows.__file__).parent
 FOR_EVERYBODY = {"home", "staff", "link", "sign-in", "sign-out", "appearance", "member-sign-in", "member-sign-out"}
 BY_BUTTON = {"redeliver", "redeliver-alike", "run-again", "redeliver-release", "refresh", "resume"}
+BY_BUTTON |= {"sweep-approve", "sweep-dismiss"}
 GUARDED = [p for p in urlpatterns if isinstance(p, URLPattern) and p.name not in FOR_EVERYBODY]
 
 
@@ -28,7 +29,9 @@ def addresses(journal: Journal, connection: Connection, bob: Member) -> dict[str
     job = journal.call(connection, "updateuser", "526", outcome="failed", reason="crm-overloaded")
     release = journal.release(connection, "Module 3", {"done": 1, "not-a-member": 1})
     names = {"number": job.key, "slug": rows.slug(release), "login": bob.account.login}
-    return {p.name: "/" + str(p.pattern).replace("<str:", "{").replace(">", "}").format(**names) for p in GUARDED}
+    of_sweep = names | {"slug": story.sweep(connection).slug}
+    paths = {p.name: "/" + str(p.pattern).replace("<str:", "{").replace(">", "}") for p in GUARDED}
+    return {name: path.format(**(of_sweep if "drift" in path else names)) for name, path in paths.items()}
 
 
 def _ask(client: Client, name: str, address: str) -> int:

@@ -17,6 +17,7 @@ from tagwarden.journal import store
 from tagwarden.journal.models import Job, Lane
 from tagwarden.worker import notices
 from tests import mailserver
+from tests.staff import story
 from tests.worker.conftest import Road
 
 START = datetime.fromisoformat("2026-11-24T15:04:00Z")
@@ -237,3 +238,21 @@ def test_a_call_that_is_given_up_reaches_the_owner(road: Road, alice: Account, m
 
         (mail,) = server.mails
     assert "switched off" in mail.get_content()
+
+
+def test_a_drift_check_that_stopped_is_told_once(
+    now: time_machine.Traveller, alice: Account, connection: Connection
+) -> None:
+    sweep = story.sweep(connection, "stopped", standing="refused", reason="sweep-stopped", would_lose=212)
+    story.sweep(connection, gained=3, ago=120)
+    for _ in range(3):
+        notices.look()
+        now.shift(timedelta(hours=1))
+
+    (mail,) = mails()
+    assert (mail["to"], mail["subject"]) == (
+        alice.email,
+        "Northlight Studio: a drift check of Sandbox CRM stopped",
+    )
+    assert "212 members of Northlight Studio would have lost a tag" in mail["text"]
+    assert f"http://northlight.example/staff/drift-checks/{sweep.slug}/" in mail["text"]
