@@ -93,7 +93,7 @@ def jobs(site: Site, chosen: Filter) -> OfSite:
 
 
 def _without_care(rows: OfSite, chosen: Filter) -> OfSite:
-    """Without the hourly care in which all was well, unless it is asked for."""
+    """Without the clock's own care (hooks, drift checks) in which all was well, unless it is asked for."""
     return rows if chosen.command else rows.exclude(command__in=words.CARE, standing="done")
 
 

@@ -19,7 +19,7 @@ STANDINGS = {
 OUTCOMES = {**STANDINGS, "in-hand": "In hand"}
 NEEDS_A_PERSON = ("failed", "refused", "unknown")
 
-CARE = {"hook-care": "Look after the hooks"}
+CARE = {"hook-care": "Look after the hooks", "sweep": "Drift check"}  # of the clock: not listed when all is well
 
 EFFECTS = {
     "tag-add": "Add a tag",
@@ -28,8 +28,6 @@ EFFECTS = {
     "password-write": "Hand the password to the CRM",
     "mail": "Send a mail",
 }
-
-OF_THE_CLOCK = {"sweep": "Drift check"}
 
 SOURCES = {
     "hook": "The CRM reported an event.",
@@ -65,7 +63,7 @@ def plain(command: str) -> str:
     if not command:
         return "Not understood"
     operation = catalogue.listed("tagwarden.operations").get(command)
-    return str(getattr(operation, "PLAIN", {**EFFECTS, **CARE, **OF_THE_CLOCK}.get(command, command)))
+    return str(getattr(operation, "PLAIN", {**EFFECTS, **CARE}.get(command, command)))
 
 
 def commands() -> dict[str, str]:

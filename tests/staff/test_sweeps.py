@@ -134,7 +134,8 @@ def test_a_decision_on_one_that_was_replaced_starts_nothing(staff: Client, swept
 def test_its_delivery_page_is_its_report(staff: Client, swept: Swept) -> None:
     one = swept()
     assert staff.get(f"/staff/deliveries/{one.key}/")["Location"] == f"/staff/drift-checks/{one.slug}/"
-    assert "All members were read." in staff.get("/staff/deliveries/?outcome=done").content.decode()
+    assert "All members were read." in staff.get("/staff/deliveries/?command=sweep").content.decode()
+    assert "All members were read." not in staff.get("/staff/deliveries/?outcome=done").content.decode()
 
 
 def test_before_the_first_one_the_page_says_when_it_comes(staff: Client, connection: Connection) -> None:
