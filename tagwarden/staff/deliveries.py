@@ -87,7 +87,7 @@ def _choices(site: Site, chosen: Filter) -> dict[str, list[tuple[str, str]]]:
     commands = [
         ("", "Any command"),
         *words.commands().items(),
-        *words.CARE.items(),
+        ("sweep", words.plain("sweep")),
         (filters.NOT_UNDERSTOOD, "Not understood"),
     ]
     names = sorted(set(site.connections.values_list("name", flat=True)))
