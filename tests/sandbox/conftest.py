@@ -133,6 +133,7 @@ class Receiver:
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/?aal_updateuser=secret"
         self.bodies: list[bytes] = []
+        self.calls: list[tuple[dict[str, str], bytes]] = []  # the same, with their headers
         self.paths: set[str] = set()
         self.answers: dict[bytes, int] = {}
         self.silent = threading.Event()  # set: says nothing until it is cleared
@@ -144,6 +145,7 @@ def receiver() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             heard.bodies.append(body)
+            heard.calls.append((dict(self.headers), body))
             heard.paths.add(self.path)
             if not heard.silent.is_set():
                 self.send_response(heard.answers.get(body, 200))
