@@ -102,9 +102,9 @@ class Road:
             pass
         return [row.id for row in rows]
 
-    def work(self, until: Callable[[], bool] | None = None) -> None:
+    def work(self, until: Callable[[], bool] | None = None, *, seconds: float = DEADLINE) -> None:
         """The worker's loop, until that holds (at first: until nothing waits)."""
-        deadline = time.monotonic() + DEADLINE
+        deadline = time.monotonic() + seconds
         until = until or (lambda: not Job.objects.filter(state="waiting").exists())
         while not until():
             assert time.monotonic() < deadline, list(Job.objects.values_list("command", "state", "reason", "due"))
