@@ -17,6 +17,9 @@ from tagwarden.journal.leases import Ended
 def finish(results: Sequence[Ended]) -> None:
     """Writes down how attempts ended, within `outcome_transaction`, as its last step."""
     now = clock.now_ms()
+    calls = {
+        key: store.as_json(rows) for key, rows in {id(r.calls): r.calls for r in results}.items()
+    }  # many share one
     sql.update(
         "journal_attempt",
         {
@@ -27,7 +30,7 @@ def finish(results: Sequence[Ended]) -> None:
             "detail": "text",
             "calls": "text",
         },
-        [(r.job.id, now, r.result, r.reason, store.as_json(r.detail), store.as_json(r.calls)) for r in results],
+        [(r.job.id, now, r.result, r.reason, store.as_json(r.detail), calls[id(r.calls)]) for r in results],
         key=("job",),
         where="t.ended is null",
     )

@@ -382,7 +382,7 @@ def _due(lane: Lane, priority: int, limit: int, busy: list[str], *, refreshes_on
 
 
 def _job(row: tuple[Any, ...]) -> Job:
-    values = [*row[:9], json.loads(row[9]), *row[10:]]
+    values = [*row[:9], {} if row[9] == "{}" else json.loads(row[9]), *row[10:]]
     return Job(*values)
 
 

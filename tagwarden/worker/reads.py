@@ -6,6 +6,7 @@ No database here; runs in a thread.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import ModuleType
 
 from tagwarden.core.errors import Permanent, Retryable, TagwardenError
@@ -31,8 +32,13 @@ class Fetched:
     merged: dict[str, Snapshot] = field(default_factory=dict)  # by contact that is gone: the one with its address
 
     def calls(self, contact: str) -> list[dict[str, object]]:
-        """The calls that concerned this contact, as the journal keeps them."""
-        return base.as_rows([*self.shared, *self.own.get(contact, ())])
+        """The calls that concerned this contact, as the journal keeps them; one list for all who had none alone."""
+        own = self.own.get(contact, ())
+        return [*self._shared_rows, *base.as_rows(own)] if own else self._shared_rows
+
+    @cached_property
+    def _shared_rows(self) -> list[dict[str, object]]:
+        return base.as_rows(self.shared)
 
 
 def calls(crm: base.Crm, contacts: Sequence[str], few: int) -> int:
