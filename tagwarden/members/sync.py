@@ -84,11 +84,12 @@ def apply(*, connection: int, site: int, reads: Sequence[Read], now: datetime) -
     newer = [read for read in reads if _is_newer(read.snapshot, contacts.get(read.snapshot.contact))]
     tags = _tags(connection, newer)
     held = _held([contacts[read.snapshot.contact].pk for read in newer])
+    keys = {external_id: tag.pk for external_id, tag in tags.items()}  # asked for often, and slow on a model
     plan = _Plan(now, names=_names(held, tags))
     changes = dict.fromkeys(contacts, Change())
     for read in newer:
         contact = contacts[read.snapshot.contact]
-        changes[contact.external_id] = plan.diff(contact, read, tags, held.get(contact.pk, set()))
+        changes[contact.external_id] = plan.diff(contact, read, keys, held.get(contact.pk, set()))
     plan.write()
     conflicts = _move_accounts(site, plan.persons)
     for contact_id, email in conflicts.items():
@@ -147,9 +148,9 @@ class _Plan:
         self.unchanged: dict[datetime, list[int]] = {}
         self.persons: list[Contact] = []  # whose e-mail or name changed
 
-    def diff(self, contact: Contact, read: Read, tags: Mapping[str, Tag], held: set[int]) -> Change:
+    def diff(self, contact: Contact, read: Read, keys: Mapping[str, int], held: set[int]) -> Change:
         snapshot = read.snapshot
-        rows = {tags[tag.external_id].pk for tag in snapshot.tags or ()}
+        rows = {keys[tag.external_id] for tag in snapshot.tags or ()}
         first = contact.read_started_at is None
         source, ref = (Source.FIRST_READ if first else read.source), read.ref
         gained = [key for key in rows if key not in held]
