@@ -90,14 +90,18 @@ class Server:
     def delete(self, contact: str) -> None:
         assert self.fake.admin.delete(f"/admin/contacts/{contact}").is_success
 
-    def merge(self, contact: str) -> None:
-        """The contact is gone and lives on as a new one with its address and tags. The sandbox only deletes it."""
+    def merge(self, contact: str) -> str:
+        """The contact is gone and lives on as a new one with its address and tags, whose id this gives.
+
+        The sandbox only deletes it.
+        """
         if isinstance(self.fake, Crm):
             self.delete(contact)
-            return
+            return contact
         truth = self.fake.truth(contact)
         into = self.person(truth["email"], fields=truth["fields"])
         self._post("/admin/merge", **{"from": int(contact), "into": int(into)})
+        return into
 
     def keep_to_limits(self) -> None:
         """Calls over the vendor's limits are refused from now on."""

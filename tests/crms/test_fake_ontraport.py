@@ -162,7 +162,7 @@ def test_tags_are_a_text_and_none_has_four_forms(api: Api) -> None:
         ([("id", "IN", [4, "6"])], ["4", "6"]),
         ([("id", "NOT IN", [1, 2]), "AND", ("id", "<", 5)], ["3", "4"]),
         ([("id", "=", "9"), "OR", ("id", "=", 10), "AND", ("email", "=", "nobody@example.com")], ["9"]),
-        ([("email", "LIKE", "%.7@EXAMPLE.com")], ["7"]),
+        ([("email", "LIKE", "%.7@EXAMPLE.com"), "AND", ("id", "<", 100)], ["7"]),
         ([("city", "IS", None), "AND", ("id", "=", 8)], ["8"]),
         ([("lastname", "<>", "Brook"), "AND", [term("id", "=", 1), "OR", term("id", "=", 2)]], ["2"]),
         ([("dlm", ">=", 4_000_000_000)], []),

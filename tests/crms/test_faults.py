@@ -115,22 +115,22 @@ def _table_of(running: Server, road: CrmRoad, fault: str) -> dict[str, str]:
     running.tag("Module 1", *everybody)
     if fault != "lag":
         running.settle()
-    _end(running, fault, everybody)
+    living = _end(running, fault, everybody)
     running.change(**told)
     deliveries = {word: _call(road, fault, word, ids) for word, ids in people.items()}
-    road.work()
+    road.work(seconds=90)
     running.change(**QUIET)
     running.settle()
-    return {word: _ended(running, road, word, deliveries[word], people[word]) for word in WORDS}
+    ids = {word: [living[contact] for contact in people[word]] for word in WORDS}
+    return {word: _ended(running, road, word, deliveries[word], ids[word]) for word in WORDS}
 
 
-def _end(running: Server, fault: str, contacts: list[str]) -> None:
+def _end(running: Server, fault: str, contacts: list[str]) -> dict[str, str]:
+    """Deletes or merges them, if that is the fault. Contact → as what it lives on."""
     if fault == "deleted":
         for contact in contacts:
             running.delete(contact)
-    if fault == "merged":
-        for contact in contacts:
-            running.merge(contact)
+    return {contact: running.merge(contact) if fault == "merged" else contact for contact in contacts}
 
 
 def _call(road: CrmRoad, fault: str, word: str, contacts: list[str]) -> list[str]:
