@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.db import connection as database
+from django.db import transaction
 from django.db.models import Aggregate, CharField, QuerySet
 from django.db.models.functions import Lower
 
@@ -187,7 +188,8 @@ class _Plan:
     def _write_gained(self) -> None:
         """As plain rows: measured, the ORM took more than half of the time of a release that changes many tags."""
         columns = ("contact_id", "tag_id", "since", "source", "ref", "until_source", "until_ref")
-        with database.cursor() as cursor, database.wrap_database_errors:
+        # In a transaction at any rate: what PostgreSQL copies is gone from its temporary table with the next commit.
+        with transaction.atomic(savepoint=False), database.cursor() as cursor, database.wrap_database_errors:
             Dialect(database.vendor).insert(cursor, ContactTag._meta.db_table, columns, self.gained)
 
     def _write_changed(self) -> None:
