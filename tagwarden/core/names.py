@@ -27,9 +27,9 @@ class Names:
 
     def id_of(self, name: str) -> str | None:
         """The id of that name, whatever its case; the lowest if several have it. None: the CRM has no such name."""
-        plain = _plain(name)
-        known = self._known(lambda names: plain in map(_plain, names.values()))
-        return min((id_ for id_, other in known.items() if _plain(other) == plain), key=_by_number, default=None)
+        wanted = plain(name)
+        known = self._known(lambda names: wanted in map(plain, names.values()))
+        return min((id_ for id_, other in known.items() if plain(other) == wanted), key=_by_number, default=None)
 
     def all(self) -> Mapping[str, str]:
         """Id → name of all."""
@@ -48,7 +48,8 @@ class Names:
             return self._names
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """The name of a tag or field as it is compared: whatever its case, without blanks around it."""
     return name.strip().casefold()
 
 

@@ -17,9 +17,8 @@ from tagwarden.journal.leases import Ended
 def finish(results: Sequence[Ended]) -> None:
     """Writes down how attempts ended, within `outcome_transaction`, as its last step."""
     now = clock.now_ms()
-    calls = {
-        key: store.as_json(rows) for key, rows in {id(r.calls): r.calls for r in results}.items()
-    }  # many share one
+    lists = {id(r.calls): r.calls for r in results}  # many share one
+    calls = {key: store.as_json(rows) for key, rows in lists.items()}
     sql.update(
         "journal_attempt",
         {

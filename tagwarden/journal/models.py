@@ -150,9 +150,8 @@ class Attempt(models.Model):
     started = Instant()
     sent = models.BooleanField(default=False)  # an effect's call may have left
     ended = Instant(null=True)
-    result = models.CharField(
-        max_length=10, default=""
-    )  # an outcome | retry | settling | paused | crash | given-back | found
+    # An outcome, or retry | settling | paused | crash | given-back | found.
+    result = models.CharField(max_length=10, default="")
     reason = models.CharField(max_length=40, default="")
     detail = models.TextField(default="{}")
     calls = models.TextField(default="[]")  # JSON: what we asked the CRM and what came of it

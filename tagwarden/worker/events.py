@@ -8,6 +8,7 @@ from tagwarden.connections import handshakes, triggers
 from tagwarden.connections.models import Handshake, Trigger
 from tagwarden.core.errors import Permanent
 from tagwarden.core.hooks import Arrived, Event, Happened
+from tagwarden.core.names import plain
 from tagwarden.crms import base
 
 log = logging.getLogger(__name__)
@@ -104,8 +105,4 @@ def _fits(trigger: Trigger, event: Event, *, is_its_own: bool) -> bool:
         return is_its_own and event.happened != Happened.TAG_REMOVED
     if event.happened != trigger.happened:
         return False
-    return event.tag == trigger.tag if event.tag else _plain(event.tag_name) == _plain(trigger.tag_name)
-
-
-def _plain(name: str) -> str:
-    return name.strip().casefold()
+    return event.tag == trigger.tag if event.tag else plain(event.tag_name) == plain(trigger.tag_name)

@@ -1,7 +1,8 @@
 """Fields of the CRM are found by their label; the one mapped as password is taken out."""
 
 from tagwarden.core import clock, options
-from tagwarden.core.mapping import has, labels, mapped
+from tagwarden.core.mapping import labels, mapped
+from tagwarden.core.names import Names
 from tagwarden.core.options import ConnectionOptions
 from tagwarden.core.outcome import CrmTag, Snapshot
 
@@ -31,7 +32,7 @@ def test_mapped_names_and_address_come_before_the_crms_own_unless_empty() -> Non
 def test_what_is_mapped_and_what_is_there() -> None:
     assert labels(ConnectionOptions(username_field=""))["password_field"] == "Password"
     assert "username_field" not in labels(ConnectionOptions(username_field=""))
-    assert has(["Pass", " password "], "Password")
+    assert Names(lambda: {"1": "Pass", "2": " password "}).id_of("Password") == "2"
 
 
 def test_a_tag_option_is_kept_with_its_id_and_can_be_taken_back() -> None:

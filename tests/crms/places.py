@@ -18,16 +18,14 @@ from tests.sandbox.conftest import QUIET, Crm, running
 
 @dataclass(frozen=True)
 class Place:
-    """How to come to a CRM. `path` is what stands between the server's address and what the adapter asks for."""
+    """How to come to a CRM."""
 
     credentials: Mapping[str, str]
-    path: str = ""
     settles_after: float = 0  # seconds of the fake's clock after which a write shows everywhere
     most_calls: int = 10  # that a release of 1,000 may take
     settings: Mapping[str, object] = field(default_factory=dict)  # of its fake
-    faults: Mapping[str, str] = field(
-        default_factory=dict
-    )  # what test_faults.py calls a fault → this fake's name of it
+    # What test_faults.py calls a fault → this fake's name of it.
+    faults: Mapping[str, str] = field(default_factory=dict)
     often: float = 0.3  # the share of faulty calls: nine tries in a row fail once in fifty thousand jobs
 
 
@@ -71,7 +69,7 @@ class Server:
     def adapter(self, **credentials: str) -> base.Crm:
         """An adapter of its own, with the good credentials unless others are given."""
         chosen = credentials or self.place.credentials
-        return self.kind(base_url=self.fake.url + self.place.path, credentials=chosen)
+        return self.kind(base_url=self.fake.url, credentials=chosen)
 
     def change(self, **settings: object) -> None:
         self.fake.set(**settings)

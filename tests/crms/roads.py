@@ -5,17 +5,26 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pytest
 from django.conf import settings
 
 from tagwarden.accounts.models import Site
 from tagwarden.connections.models import Connection
-from tagwarden.core import clock
+from tagwarden.core import catalogue, clock
 from tagwarden.core.mapping import mapped
 from tagwarden.members import enrol
-from tests.crms.places import Server
+from tests.crms.places import Server, server
 from tests.worker.conftest import Road
 
+CRMS = list(catalogue.listed("tagwarden.crms"))
 LONG_AGO_MS = 20 * 60_000  # before what any CRM's lists may still leave out
+
+
+@pytest.fixture(params=CRMS)
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Each CRM of the catalogue, one after the other."""
+    with server(request.param, tmp_path_factory.mktemp(request.param)) as found:
+        yield found
 
 
 class CrmRoad(Road):
@@ -43,18 +52,18 @@ class CrmRoad(Road):
 
 
 @contextmanager
-def road_to(server: Server, site: Site, folder: Path) -> Iterator[CrmRoad]:
+def road_to(running: Server, site: Site, folder: Path) -> Iterator[CrmRoad]:
     """A connection to that server, and the road that leads there."""
     connection = Connection.objects.create(
         site=site,
-        crm=server.name,
-        name=server.kind.label,
-        base_url=server.fake.url + server.place.path,
-        credentials=settings.KEYS.encrypt(json.dumps(dict(server.place.credentials))),
+        crm=running.name,
+        name=running.kind.label,
+        base_url=running.fake.url,
+        credentials=settings.KEYS.encrypt(json.dumps(dict(running.place.credentials))),
         options_json=json.dumps({"release_delay": 0}),
     )
-    with closing(server.adapter()) as adapter:
-        road = CrmRoad(site, connection, server.fake, folder, adapter=adapter)  # type: ignore[arg-type]  # url, admin
-        road.server = server
+    with closing(running.adapter()) as adapter:
+        road = CrmRoad(site, connection, running.fake, folder, adapter=adapter)  # type: ignore[arg-type]  # url, admin
+        road.server = running
         yield road
         road.close()

@@ -9,24 +9,16 @@ import pytest
 from django.db.models import F
 
 from tagwarden.accounts.models import Site
-from tagwarden.core import catalogue
 from tagwarden.members.models import Contact, ContactTag, Sweep
 from tagwarden.worker import sweeps
-from tests.crms.places import Server, server
-from tests.crms.roads import CrmRoad, road_to
+from tests.crms.places import Server
+from tests.crms.roads import CrmRoad, road_to, running
 from tests.worker.conftest import quick_ladder
 
-__all__ = ["quick_ladder"]
+__all__ = ["quick_ladder", "running"]
 
 CONTACTS = 400
-CRMS = list(catalogue.listed("tagwarden.crms"))
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
-
-
-@pytest.fixture(params=CRMS)
-def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with server(request.param, tmp_path_factory.mktemp(request.param)) as found:
-        yield found
 
 
 @pytest.fixture

@@ -15,17 +15,15 @@ import pytest
 
 from tagwarden.accounts.models import Site
 from tagwarden.connections import setup
-from tagwarden.core import catalogue
 from tagwarden.core.ratelimit import Limit
 from tagwarden.journal.models import Attempt, Delivery, Job
 from tagwarden.members.models import Contact, ContactTag, MadePassword, Member
-from tests.crms.places import Server, server
-from tests.crms.roads import CrmRoad, road_to
+from tests.crms.places import Server
+from tests.crms.roads import CrmRoad, road_to, running
 from tests.worker.conftest import quick_ladder
 
-__all__ = ["quick_ladder"]
+__all__ = ["quick_ladder", "running"]
 
-CRMS = list(catalogue.listed("tagwarden.crms"))
 WORDS = ("genpass", "updateuser", "batchsync")
 RIGHT = "right"
 OFTEN: dict[str, Any] = {"fault_rate": 0.5, "seed": 5}  # at most: see Place.often
@@ -56,12 +54,6 @@ COUNT = count(1)
 MANY = (Limit(100_000, seconds=1),)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(400)]
-
-
-@pytest.fixture(params=CRMS)
-def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with server(request.param, tmp_path_factory.mktemp(request.param)) as found:
-        yield found
 
 
 @pytest.fixture

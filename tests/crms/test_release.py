@@ -11,26 +11,18 @@ from typing import Any
 import pytest
 
 from tagwarden.accounts.models import Site
-from tagwarden.core import catalogue
 from tagwarden.journal.models import Job
 from tagwarden.members.models import ContactTag
-from tests.crms.places import PLACES, Server, server
-from tests.crms.roads import CrmRoad, road_to
+from tests.crms.places import PLACES, Server
+from tests.crms.roads import CrmRoad, road_to, running
 from tests.worker.conftest import quick_ladder
 
-__all__ = ["quick_ladder"]
+__all__ = ["quick_ladder", "running"]
 
 CONTACTS = int(os.environ.get("RELEASE_CONTACTS", "1000"))  # more by hand, to see how long it takes in the long run
 RESERVE = 0.2  # of a limit is left to the owner's other tools
 TAG = "Module_3_Has_Access"
-CRMS = list(catalogue.listed("tagwarden.crms"))
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
-
-
-@pytest.fixture(params=CRMS)
-def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with server(request.param, tmp_path_factory.mktemp(request.param)) as found:
-        yield found
 
 
 @pytest.fixture
