@@ -20,7 +20,7 @@ from tests.crash.place import Database, Place, processes_of, until
 from tests.outage.cluster import Cluster, binaries
 from tests.sandbox.conftest import QUIET, Crm, free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]  # each wait inside has a bound of its own
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # each wait inside has a bound of its own
 LEASE = leases.LEASE_MS / 1000
 HALVES = (list(range(1, 501)), list(range(501, 1001)))
 

@@ -20,7 +20,7 @@ import pytest
 from tests.crash.place import ROOT, Place, until
 from tests.outage.cluster import Cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]  # each wait inside has a bound of its own
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # each wait inside has a bound of its own
 SECONDS = float(os.environ.get("OUTAGE_SECONDS") or 10)
 IN_HAND = 300  # contacts whose reads are under way when the database goes
 _LOCK = """

@@ -15,8 +15,6 @@ import pytest
 
 from tests.crash.place import Place, until
 
-pytestmark = pytest.mark.alone
-
 CHANGE = """
 import json, sys, time
 from tagwarden.connections import handshakes

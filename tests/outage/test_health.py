@@ -15,7 +15,7 @@ import pytest
 from tests.crash.place import ROOT, Place, processes_of, until
 from tests.outage.cluster import Cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def health(place: Place) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from tests.crash.place import Database, Place, until
 from tests.sandbox.conftest import QUIET, Crm
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 GREETING = 4  # lines for people with which `serve` begins, on standard output
 PASSWORD = "Tr0ub4dor-and-3"
 

@@ -18,7 +18,7 @@ from tests.crash.place import Database, Place, until
 from tests.outage.cluster import Cluster, binaries
 from tests.sandbox.conftest import QUIET, Crm, running
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SMTP_PASSWORD, TOKEN, WRONG_KEY = "smtp-secret-77q", "metrics-secret-31x", "wrong-key-of-crm-9"
 POSTED, CHOSEN, GUESSED = "Posted-along-4711", "In-the-field-before-8", "guessed-at-the-door-2"
 SETTINGS = {

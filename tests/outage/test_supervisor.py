@@ -10,7 +10,7 @@ import pytest
 from tests.crash.place import Place, plainly, processes_of, until
 from tests.sandbox.conftest import free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 # Seconds until the last child of a killed supervisor has left. Two or three when all run; a web worker that still loads
 # misses the signal and is killed by its starter after ten.
 GONE_WITHIN, GONE_FROM_START_WITHIN = 8.0, 15.0

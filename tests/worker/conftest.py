@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -103,9 +104,9 @@ class Road:
         return [row.id for row in rows]
 
     def work(self, until: Callable[[], bool] | None = None, *, seconds: float = DEADLINE) -> None:
-        """The worker's loop, until that holds (at first: until nothing waits)."""
-        deadline = time.monotonic() + seconds
-        until = until or (lambda: not Job.objects.filter(state="waiting").exists())
+        """The worker's loop, until that holds (at first: until nothing waits that comes due in so many seconds)."""
+        deadline, wait = time.monotonic() + seconds, timedelta(seconds=seconds)
+        until = until or (lambda: not Job.objects.filter(state="waiting", due__lt=clock.now() + wait).exists())
         while not until():
             assert time.monotonic() < deadline, list(Job.objects.values_list("command", "state", "reason", "due"))
             if not self.engine.turn():
