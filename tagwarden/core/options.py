@@ -89,5 +89,5 @@ def change(kind: type[Options], stored: str, changes: Mapping[str, str | CrmTag 
     for name, text in changes.items():
         if name not in hints:
             raise SettingsError(f"There is no option {name}. Known are {', '.join(sorted(hints))}.")
-        content[name] = _read(name, hints[name], text) if isinstance(text, str) else text and dataclasses.asdict(text)
+        content[name] = _read(name, hints[name], text) if isinstance(text, str) else text and text._asdict()
     return json.dumps(content, sort_keys=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Kind(StrEnum):
@@ -23,8 +24,7 @@ class Needs(StrEnum):
     CONTACT = "contact"
 
 
-@dataclass(frozen=True, slots=True)
-class CrmTag:
+class CrmTag(NamedTuple):
     """A tag as the CRM has it: its id there and its name today."""
 
     external_id: str

@@ -8,10 +8,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from django.db import connection as database
 from django.db import transaction
-from django.db.models import Aggregate, CharField, QuerySet
+from django.db.models import Aggregate, CharField, Field, ForeignObject, Lookup, QuerySet
 from django.db.models.functions import Lower
 
 from tagwarden.accounts.models import Account
@@ -64,9 +65,28 @@ class _Joined(Aggregate):
         )
 
 
+@ForeignObject.register_lookup
+@Field.register_lookup
+class _Among(Lookup):
+    """`field__among=…`: `__in` for a set, which may be empty, as one parameter.
+
+    Measured: Django takes longer to write a list of a hundred parameters than the database takes to answer.
+    """
+
+    lookup_name = "among"
+
+    def get_prep_lookup(self) -> list[Any]:
+        return list(self.rhs)
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        column, params = self.process_lhs(compiler, connection)
+        dialect = Dialect(connection.vendor)
+        return dialect.among(column), (*params, dialect.values(self.rhs))
+
+
 def known_contacts(*, connection: int, contacts: Iterable[str]) -> set[str]:
     """Those of these contact ids that belong to a member here."""
-    rows = Contact.objects.filter(connection=connection, external_id__in=list(contacts), member__isnull=False)
+    rows = Contact.objects.filter(connection=connection, external_id__among=set(contacts), member__isnull=False)
     return set(rows.values_list("external_id", flat=True))
 
 
@@ -79,12 +99,12 @@ def apply(*, connection: int, site: int, reads: Sequence[Read], now: datetime) -
     contacts = {
         contact.external_id: contact
         for contact in Contact.objects.filter(
-            connection=connection, external_id__in=[read.snapshot.contact for read in reads]
+            connection=connection, external_id__among={read.snapshot.contact for read in reads}
         ).only(*_COLUMNS, "state", "read_started_at")
     }
     newer = [read for read in reads if _is_newer(read.snapshot, contacts.get(read.snapshot.contact))]
     tags = _tags(connection, newer)
-    held = _held([contacts[read.snapshot.contact].pk for read in newer])
+    held = _held({contacts[read.snapshot.contact].pk for read in newer})
     keys = {external_id: tag.pk for external_id, tag in tags.items()}  # asked for often, and slow on a model
     plan = _Plan(now, names=_names(held, tags))
     changes = dict.fromkeys(contacts, Change())
@@ -102,10 +122,10 @@ def _is_newer(snapshot: Snapshot, contact: Contact | None) -> bool:
     return contact is not None and (contact.read_started_at is None or contact.read_started_at < snapshot.started)
 
 
-def _held(contact_ids: list[int]) -> dict[int, set[int]]:
+def _held(contact_ids: set[int]) -> dict[int, set[int]]:
     """Contact → keys of the tags it holds now."""
     rows = (
-        ContactTag.objects.filter(contact__in=contact_ids, until__isnull=True)
+        ContactTag.objects.filter(contact__among=contact_ids, until__isnull=True)
         .values_list("contact_id")
         .annotate(joined=_Joined("tag_id"))
     )
@@ -132,7 +152,7 @@ def _tags(connection: int, reads: list[Read]) -> dict[str, Tag]:
 
 
 def _existing(connection: int, wanted: Mapping[str, CrmTag]) -> dict[str, Tag]:
-    rows: QuerySet[Tag] = Tag.objects.filter(connection=connection, external_id__in=list(wanted))
+    rows: QuerySet[Tag] = Tag.objects.filter(connection=connection, external_id__among=set(wanted))
     return {tag.external_id: tag for tag in rows}
 
 
@@ -146,7 +166,7 @@ class _Plan:
         self.gained: list[tuple[object, ...]] = []  # contact, tag, since, why
         self.lost: list[tuple[int, int, object, str, str]] = []  # contact, tag, until, why
         self.changed: list[Contact] = []
-        self.unchanged: dict[datetime, list[int]] = {}
+        self.unchanged: dict[datetime, set[int]] = {}
         self.persons: list[Contact] = []  # whose e-mail or name changed
 
     def diff(self, contact: Contact, read: Read, keys: Mapping[str, int], held: set[int]) -> Change:
@@ -169,7 +189,7 @@ class _Plan:
         known = (contact.email, contact.first_name, contact.last_name)
         fields = {name: _text(value, 65_536) for name, value in snapshot.fields.items()}
         if said == known and contact.fields == fields and contact.state == Contact.State.LIVE:
-            self.unchanged.setdefault(snapshot.started, []).append(contact.pk)
+            self.unchanged.setdefault(snapshot.started, set()).add(contact.pk)
             return
         contact.email, contact.first_name, contact.last_name = said
         contact.fields, contact.state, contact.read_started_at = fields, Contact.State.LIVE, snapshot.started
@@ -183,7 +203,7 @@ class _Plan:
         self._write_changed()
         # Only this one column when nothing changed: measured, the write costs by the page.
         for started, ids in self.unchanged.items():
-            Contact.objects.filter(pk__in=ids).update(read_started_at=started)
+            Contact.objects.filter(pk__among=ids).update(read_started_at=started)
 
     def _write_gained(self) -> None:
         """As plain rows: measured, the ORM took more than half of the time of a release that changes many tags."""

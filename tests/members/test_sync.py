@@ -162,3 +162,14 @@ def test_a_second_contact_of_the_same_address_is_a_conflict(connection: Connecti
     )
 
     assert (result.members, result.conflicts) == ((), ("900",))
+
+
+def test_whom_we_know_is_told_of_any_number_of_ids(connection: Connection, bob: Member) -> None:
+    apply(connection, snapshot("526", GOLD))
+    ours = Contact.objects.get(external_id="526")
+    assert sync.known_contacts(connection=connection.pk, contacts=[]) == set()
+    assert sync.known_contacts(
+        connection=connection.pk, contacts=["526", "5'26", *map(str, range(40_000, 41_000))]
+    ) == {"526"}
+    assert ContactTag.objects.filter(contact__among={ours.pk, -1}).count() == 1
+    assert not ContactTag.objects.filter(contact__among=set()).exists()
