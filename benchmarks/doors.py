@@ -7,6 +7,7 @@ everything but the spool: what understanding a call costs.
 """
 
 import asyncio
+import gc
 import os
 import sys
 
@@ -53,6 +54,8 @@ class ParseOnly:
             bodies=BodyReader(loop),
             loop=loop,
         )
+        gc.collect()
+        gc.freeze()  # as the product does
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._receiver.close()
