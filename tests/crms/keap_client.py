@@ -5,13 +5,15 @@ import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+import pytest
 from aiohttp import web
 
-from tests.crms.conftest import FakeServer
+from tests.crms.conftest import FakeServer, running_fake
 from tests.fakes import keap
 
 _people = itertools.count(1)
@@ -109,3 +111,23 @@ async def _begun(contacts: int) -> tuple[web.AppRunner, int]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     return runner, runner.addresses[0][1]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeServer]:
+    with running_fake("keap", 25) as running:
+        yield running
+
+
+@pytest.fixture
+def crm(server: FakeServer) -> Iterator[Keap]:
+    """Shared by the tests, so without limits, and with each setting at its default."""
+    server.set(**asdict(keap.Settings()) | {"limits": False})
+    with opened(server) as one:
+        yield one
+
+
+@pytest.fixture
+def own() -> Iterator[Keap]:
+    with served() as one:
+        yield one

@@ -1,10 +1,13 @@
 """What the tests of Keap's adapter share: samples, rows as Keap gives them, and a server that says what it is told."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tagwarden.crms.keap import Crm
 from tests.crms.scripted import Scripted, scripted
 
 SAMPLES = Path(__file__).parent / "samples" / "keap"
@@ -25,8 +28,8 @@ def page(*rows: Any, token: Any = "") -> dict[str, Any]:
     return {"contacts": list(rows), "next_page_token": token}
 
 
-@contextmanager
-def keap_scripted() -> Iterator[Scripted]:
+@pytest.fixture
+def server() -> Iterator[Scripted]:
     """With two tags and the fields of the sample."""
     with scripted() as found:
         found.on(MODEL, sample("v2-contacts-model-200.composed.json"))
@@ -34,3 +37,9 @@ def keap_scripted() -> Iterator[Scripted]:
             TAGS, {"tags": [{"id": "91", "name": "Gold"}, {"id": "105", "name": "Module 3"}], "next_page_token": ""}
         )
         yield found
+
+
+@pytest.fixture
+def crm(server: Scripted) -> Iterator[Crm]:
+    with closing(Crm(base_url=server.url, credentials={"token": "KeapAK-1"})) as adapter:
+        yield adapter

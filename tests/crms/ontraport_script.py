@@ -3,10 +3,13 @@ told.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tagwarden.crms.ontraport import Crm
 from tests.crms.scripted import Answer, Asked, Scripted, scripted
 
 PAGE = 50  # rows in a list, at most
@@ -68,11 +71,17 @@ def _whole(call: str) -> str:
     return call.replace(" ", " /1/", 1)
 
 
-@contextmanager
-def ontraport_scripted() -> Iterator[Ontraport]:
+@pytest.fixture
+def server() -> Iterator[Ontraport]:
     """With two tags of contacts, one of orders, and a field of each kind."""
-    with scripted() as server:
-        found = Ontraport(server)
+    with scripted() as bare:
+        found = Ontraport(bare)
         found.on("GET objects/meta", envelope({"0": {"name": "Contact", "fields": FIELDS}}))
         found.on("GET Tags", envelope(TAGS))
         yield found
+
+
+@pytest.fixture
+def crm(server: Ontraport) -> Iterator[Crm]:
+    with closing(Crm(base_url=server.url, credentials={"app_id": "2_1_abc", "api_key": "key-1"})) as adapter:
+        yield adapter

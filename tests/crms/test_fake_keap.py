@@ -1,37 +1,16 @@
 """The fake Keap reads and writes as the facts on Keap say, section by section."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import count
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.crms.conftest import FakeServer, running_fake
-from tests.crms.keap_client import Keap, opened, served
+from tests.crms.keap_client import Keap, crm, own, server
 from tests.fakes import keap
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeServer]:
-    with running_fake("keap", 25) as running:
-        yield running
-
-
-@pytest.fixture
-def crm(server: FakeServer) -> Iterator[Keap]:
-    """Shared by the tests, so without limits, and with each setting at its default."""
-    server.set(**asdict(keap.Settings()) | {"limits": False})
-    with opened(server) as one:
-        yield one
-
-
-@pytest.fixture
-def own() -> Iterator[Keap]:
-    with served() as one:
-        yield one
+__all__ = ["crm", "own", "server"]
 
 
 def test_it_works(crm: Keap) -> None:

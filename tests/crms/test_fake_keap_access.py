@@ -1,35 +1,14 @@
 """The fake Keap's keys, tokens, limits and faults are those of the facts on Keap."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.crms.conftest import FakeServer, running_fake
-from tests.crms.keap_client import Keap, opened, served
+from tests.crms.keap_client import Keap, crm, opened, own, server
 from tests.fakes import keap
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeServer]:
-    with running_fake("keap", 25) as running:
-        yield running
-
-
-@pytest.fixture
-def crm(server: FakeServer) -> Iterator[Keap]:
-    """Shared by the tests, so without limits, and with each setting at its default."""
-    server.set(**asdict(keap.Settings()) | {"limits": False})
-    with opened(server) as one:
-        yield one
-
-
-@pytest.fixture
-def own() -> Iterator[Keap]:
-    with served() as one:
-        yield one
+__all__ = ["crm", "own", "server"]
 
 
 # --- keys and tokens -------------------------------------------------------------------------------------------

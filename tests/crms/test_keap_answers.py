@@ -4,8 +4,7 @@ Samples: tests/crms/samples/keap, with their origins. "Not published" marks what
 at Keap: there both answers are tried.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,20 +15,10 @@ from tagwarden.core.errors import NeedsSetting, Permanent, Retryable
 from tagwarden.core.outcome import CrmTag
 from tagwarden.crms import base
 from tagwarden.crms.keap import Crm
-from tests.crms.keap_script import CONTACTS, MODEL, TAGS, V1, V2, keap_scripted, page, row, sample
+from tests.crms.keap_script import CONTACTS, MODEL, TAGS, V1, V2, crm, page, row, sample, server
 from tests.crms.scripted import Answer, Scripted
 
-
-@pytest.fixture
-def server() -> Iterator[Scripted]:
-    with keap_scripted() as found:
-        yield found
-
-
-@pytest.fixture
-def crm(server: Scripted) -> Iterator[Crm]:
-    with closing(Crm(base_url=server.url, credentials={"token": "KeapAK-1"})) as adapter:
-        yield adapter
+__all__ = ["crm", "server"]
 
 
 def tags(names: Mapping[str, str]) -> frozenset[CrmTag]:

@@ -1,8 +1,6 @@
 """Keap's REST hooks: what they tell, and how they are kept alive."""
 
 import json
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -10,20 +8,10 @@ import pytest
 from tagwarden.core.errors import Permanent
 from tagwarden.core.hooks import Arrived, Event, Happened, Hook
 from tagwarden.crms.keap import Crm
-from tests.crms.keap_script import V1, keap_scripted, sample
+from tests.crms.keap_script import V1, crm, sample, server
 from tests.crms.scripted import Answer, Scripted
 
-
-@pytest.fixture
-def server() -> Iterator[Scripted]:
-    with keap_scripted() as found:
-        yield found
-
-
-@pytest.fixture
-def crm(server: Scripted) -> Iterator[Crm]:
-    with closing(Crm(base_url=server.url, credentials={"token": "KeapAK-1"})) as adapter:
-        yield adapter
+__all__ = ["crm", "server"]
 
 
 def arrived(body: bytes | object, **headers: str) -> Arrived:

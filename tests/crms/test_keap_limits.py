@@ -14,22 +14,12 @@ from tagwarden.core.errors import NeedsSetting, Retryable
 from tagwarden.core.ratelimit import Said
 from tagwarden.crms import base
 from tagwarden.crms.keap import KEY_LIMITS, OAUTH_LIMITS, Crm
-from tests.crms.keap_script import V2, keap_scripted, row, sample
+from tests.crms.keap_script import V2, crm, row, sample, server
 from tests.crms.scripted import Answer, Scripted
 
+__all__ = ["crm", "server"]
+
 OAUTH = {"client_id": "the-id", "client_secret": "s3cret", "access_token": "old-access", "refresh_token": "old-refresh"}
-
-
-@pytest.fixture
-def server() -> Iterator[Scripted]:
-    with keap_scripted() as found:
-        yield found
-
-
-@pytest.fixture
-def crm(server: Scripted) -> Iterator[Crm]:
-    with closing(Crm(base_url=server.url, credentials={"token": "KeapAK-1"})) as adapter:
-        yield adapter
 
 
 @pytest.mark.parametrize("name", ["bad-token.real", "expired.composed", "no-token.partly-real"])

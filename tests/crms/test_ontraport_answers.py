@@ -5,8 +5,6 @@ account at Ontraport: there either answer is tried.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
@@ -19,19 +17,9 @@ from tagwarden.core.outcome import CrmTag
 from tagwarden.core.ratelimit import Said
 from tagwarden.crms import base
 from tagwarden.crms.ontraport import Crm
-from tests.crms.ontraport_script import FIELDS, Ontraport, envelope, ontraport_scripted, page, row, sample
+from tests.crms.ontraport_script import FIELDS, Ontraport, crm, envelope, page, row, sample, server
 
-
-@pytest.fixture
-def server() -> Iterator[Ontraport]:
-    with ontraport_scripted() as found:
-        yield found
-
-
-@pytest.fixture
-def crm(server: Ontraport) -> Iterator[Crm]:
-    with closing(Crm(base_url=server.url, credentials={"app_id": "2_1_abc", "api_key": "key-1"})) as adapter:
-        yield adapter
+__all__ = ["crm", "server"]
 
 
 # --- reading ---------------------------------------------------------------------------------------------------

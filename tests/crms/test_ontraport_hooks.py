@@ -1,8 +1,6 @@
 """What Ontraport tells by itself: calls to a webhook, subscriptions, and its log of both."""
 
 import json
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,19 +13,9 @@ from tagwarden.core.hooks import Arrived, Event, Happened, Hook
 from tagwarden.core.wire import Param
 from tagwarden.crms import base
 from tagwarden.crms.ontraport import Crm
-from tests.crms.ontraport_script import Ontraport, envelope, ontraport_scripted, sample
+from tests.crms.ontraport_script import Ontraport, crm, envelope, sample, server
 
-
-@pytest.fixture
-def server() -> Iterator[Ontraport]:
-    with ontraport_scripted() as found:
-        yield found
-
-
-@pytest.fixture
-def crm(server: Ontraport) -> Iterator[Crm]:
-    with closing(Crm(base_url=server.url, credentials={"app_id": "2_1_abc", "api_key": "key-1"})) as adapter:
-        yield adapter
+__all__ = ["crm", "server"]
 
 
 SUB_TAG = json.loads(sample("webhook-subscription-sub_tag.composed.json"))

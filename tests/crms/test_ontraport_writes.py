@@ -1,7 +1,5 @@
 """How tags and fields are written at Ontraport, each by an answer that shows it."""
 
-from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -9,20 +7,10 @@ import pytest
 from tagwarden.core.errors import NeedsSetting, Permanent, Retryable
 from tagwarden.crms import base
 from tagwarden.crms.ontraport import Crm
-from tests.crms.ontraport_script import FIELDS, TAGS, Ontraport, envelope, ontraport_scripted, row, sample
+from tests.crms.ontraport_script import FIELDS, TAGS, Ontraport, crm, envelope, row, sample, server
 from tests.crms.scripted import Answer, Asked
 
-
-@pytest.fixture
-def server() -> Iterator[Ontraport]:
-    with ontraport_scripted() as found:
-        yield found
-
-
-@pytest.fixture
-def crm(server: Ontraport) -> Iterator[Crm]:
-    with closing(Crm(base_url=server.url, credentials={"app_id": "2_1_abc", "api_key": "key-1"})) as adapter:
-        yield adapter
+__all__ = ["crm", "server"]
 
 
 # --- tags and fields -------------------------------------------------------------------------------------------
