@@ -3,13 +3,12 @@
 import contextlib
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 
-from tests.sandbox.conftest import ROOT, free_port
+from tests.sandbox.conftest import ROOT, free_port, until_it_answers
 
 
 class FakeServer:
@@ -19,15 +18,6 @@ class FakeServer:
         self.process = process
         self.url = f"http://127.0.0.1:{port}"
         self.admin = httpx.Client(base_url=self.url, timeout=60)
-
-    def until_ready(self) -> None:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(httpx.ConnectError):
-                self.admin.get("/admin/counters")
-                return
-            time.sleep(0.02)
-        raise AssertionError(f"the fake CRM didn't start: {self.process.poll()}")
 
     def post(self, path: str, **content: Any) -> dict[str, Any]:
         """An admin call, e.g. post("/admin/tag", tag="Gold", contacts="all")."""
@@ -70,7 +60,7 @@ def running_fake(name: str, contacts: int = 0) -> Iterator[FakeServer]:
     command = [sys.executable, "-m", f"tests.fakes.{name}", "--port", str(port), "--contacts", str(contacts)]
     fake = FakeServer(subprocess.Popen(command, cwd=ROOT), port)
     try:
-        fake.until_ready()
+        until_it_answers(fake.process, fake.admin, "/admin/counters")
         yield fake
     finally:
         fake.stop()

@@ -18,6 +18,17 @@ ROOT = Path(__file__).parents[2]
 QUIET = {"latency_ms": 0, "rate_limit": 10_000, "lag_seconds": 0, "fault_rate": 0, "faults": [], "seed": 1}
 
 
+def until_it_answers(process: subprocess.Popen[bytes], client: httpx.Client, path: str) -> None:
+    """Waits until the server of that process can be asked."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(httpx.ConnectError):
+            client.get(path)
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"it didn't start: {process.args}, {process.poll()}")
+
+
 class Crm:
     """A running sandbox CRM."""
 
@@ -27,15 +38,6 @@ class Crm:
         self.url = f"http://127.0.0.1:{port}"
         self.api = httpx.Client(base_url=self.url, headers={"Authorization": "Bearer sandbox-key"})
         self.admin = httpx.Client(base_url=self.url)  # also a browser's, without cookies
-
-    def until_ready(self) -> None:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(httpx.ConnectError):
-                self.api.get("/api/ping")
-                return
-            time.sleep(0.02)
-        raise AssertionError(f"the sandbox CRM didn't start: {self.process.poll()}")
 
     def set(self, **settings: object) -> None:
         assert self.admin.put("/admin/settings", json=settings).status_code == 200
@@ -100,7 +102,7 @@ def running(file: Path, contacts: int, *more: str) -> Iterator[Crm]:
     command = [sys.executable, "-m", "tagwarden.sandbox.crm", "--port", str(port), "--file", str(file)]
     crm = Crm(subprocess.Popen([*command, "--contacts", str(contacts), *more], cwd=ROOT), port)
     try:
-        crm.until_ready()
+        until_it_answers(crm.process, crm.api, "/api/ping")
         yield crm
     finally:
         crm.stop()
