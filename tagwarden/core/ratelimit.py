@@ -29,7 +29,8 @@ class Limit:
 class Said:
     """What an answer's headers said of the window of that length; None: nothing.
 
-    `reset`: seconds until the vendor counts anew, or all calls are there again.
+    `reset`: seconds until the vendor counts anew, or all calls are there again. Who names none is not waited for: the
+    calls that are used up are mostly our own, and leave one by one.
     """
 
     seconds: float
@@ -161,7 +162,6 @@ def _corrected(bucket: _Bucket, said: Said, now: int, under_way: int) -> _Bucket
         bucket = replace(bucket, calls=said.limit)
     left = bucket.burst if said.remaining is None else said.remaining - under_way
     bucket = replace(bucket, held=min(bucket.held, bucket.burst, max(0.0, left)))
-    if said.remaining is None or left >= 1 or under_way:
+    if said.remaining is None or said.reset is None or left >= 1 or under_way:
         return bucket
-    pause = min(bucket.seconds if said.reset is None else said.reset, bucket.seconds)
-    return replace(bucket, rest_until=now + math.ceil(pause * 1000))
+    return replace(bucket, rest_until=now + math.ceil(min(said.reset, bucket.seconds) * 1000))

@@ -145,6 +145,20 @@ def test_when_others_used_it_up_it_rests_until_the_vendor_counts_anew() -> None:
     assert budget.free(START + 7_499, urgent=True) == 0
 
 
+def test_a_vendor_that_never_says_when_it_counts_anew_gets_nearly_all_of_our_share() -> None:
+    """ActiveCampaign: only how many are left. Our own calls alone bring that to none now and then."""
+    budget, now, moments = under(Limit(5, 1)), START, list[int]()
+    for _ in range(100):
+        now = budget.when(now, urgent=True)
+        budget = budget.take(now, 1).begin(now)
+        moments.append(now)
+        left = 5 - sum(moment > now - 1_000 for moment in moments)
+        budget = budget.heard(now, [Said(1, limit=5, remaining=left)], under_way=0)
+
+    assert worst(moments, 1) <= 5
+    assert (moments[-1] - START) / 1_000 <= 100 / 4 / 0.95
+
+
 def test_no_vendor_makes_it_rest_longer_than_its_window() -> None:
     budget = under(Limit(5, 1)).heard(START, [Said(1, remaining=0, reset=86_400)], under_way=0)
 
