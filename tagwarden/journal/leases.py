@@ -339,7 +339,7 @@ def keep(lane: Lane, kept: Kept) -> None:
 
 def _most_urgent(lane: Lane, size: int, fewer: Mapping[str, int], busy: list[str], lowest: int) -> list[Job]:
     chosen: list[Job] = []
-    for priority in (one for one in store.PRIORITIES if one <= lowest):
+    for priority in _classes_due(lane, lowest):
         # Once there is a refresh, the batch goes on into the next class with refreshes only.
         chosen += _due(lane, priority, 2 * size, busy, refreshes_only=bool(chosen))
         first = chosen[0] if chosen else None
@@ -352,6 +352,19 @@ def _most_urgent(lane: Lane, size: int, fewer: Mapping[str, int], busy: list[str
         if len(chosen) >= size or (first and first.stream != "refresh"):
             break
     return _with_their_refreshes(lane, chosen)
+
+
+def _classes_due(lane: Lane, lowest: int) -> list[int]:
+    """The priority classes in which anything is due: mostly one, and the look for what may be taken of it is dear."""
+    classes = " union all ".join(
+        f"select {priority} as priority" for priority in store.PRIORITIES if priority <= lowest
+    )
+    rows = sql.rows(
+        f"select c.priority from ({classes}) c where exists (select 1 from journal_job j where j.lane = %s "
+        "and j.state = 'waiting' and j.priority = c.priority and j.due <= %s) order by c.priority",
+        (lane.id, clock.now_ms()),
+    )
+    return [priority for (priority,) in rows]
 
 
 def _contacts_at_most(size: int, jobs: list[Job]) -> list[Job]:

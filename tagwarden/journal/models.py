@@ -120,6 +120,7 @@ class Job(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["lane", "priority", "due"], condition=Q(state="waiting"), name="job_due"),
             models.Index(fields=["lane", "contact"], condition=Q(state="waiting"), name="job_waiting_contact"),
+            models.Index(fields=["lane", "contact"], condition=Q(stream="effect"), name="job_effect_contact"),
             models.Index(fields=["site", "command"], condition=Q(state="held"), name="job_held"),
             models.Index(fields=["delivery"], name="job_delivery"),
             models.Index(fields=["root"], condition=Q(root__isnull=False), name="job_root"),
