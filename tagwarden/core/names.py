@@ -49,7 +49,7 @@ class Names:
 
 
 def plain(name: str) -> str:
-    """The name of a tag or field as it is compared: whatever its case, without blanks around it."""
+    """The name of a tag, a field or a choice as it is compared: whatever its case, without blanks around it."""
     return name.strip().casefold()
 
 

@@ -77,18 +77,16 @@ class Dialect:
             return
         names = list(columns)
         changed = [name for name in names if name not in key]
-        alike = _alike(rows, names.index(key[0])) if len(key) == 1 else {}
-        if len(alike) == 1:  # a batch's jobs mostly end alike
-            ((values, ids),) = alike.items()
-            sets = ", ".join(f"{name} = %s" for name in changed)
-            statement = f"update {table} as t set {sets} where {self.among(f't.{key[0]}')} and {where}"
-            cursor.execute(statement, [*values, self.values(ids)])
+        one = [f"{name} = %s" for name in changed]
+        if len(key) == 1 and (values := _of_all(rows, [names.index(name) for name in changed])):
+            statement = f"update {table} as t set {', '.join(one)} where {self.among(f't.{key[0]}')} and {where}"
+            at = names.index(key[0])
+            cursor.execute(statement, [*values, self.values(row[at] for row in rows)])
             return
         if not self.postgresql:
-            sets = ", ".join(f"{name} = %s" for name in changed)
             keys = " and ".join(f"{name} = %s" for name in key)
             order = [names.index(name) for name in (*changed, *key)]
-            statement = f"update {table} as t set {sets} where {keys} and {where}"
+            statement = f"update {table} as t set {', '.join(one)} where {keys} and {where}"
             cursor.executemany(statement, [[row[i] for i in order] for row in rows])
             return
         sets = ", ".join(f"{name} = v.{name}" for name in changed)
@@ -100,9 +98,7 @@ class Dialect:
         cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
 
 
-def _alike(rows: Sequence[Sequence[Any]], key: int) -> dict[tuple[Any, ...], list[Any]]:
-    """Values → the keys of the rows that shall have them."""
-    found: dict[tuple[Any, ...], list[Any]] = {}
-    for row in rows:
-        found.setdefault((*row[:key], *row[key + 1 :]), []).append(row[key])
-    return found
+def _of_all(rows: Sequence[Sequence[Any]], columns: Sequence[int]) -> list[Any]:
+    """What all rows have in these columns; nothing if they differ. A batch's jobs mostly end alike."""
+    first = [rows[0][i] for i in columns]
+    return first if all([row[i] for i in columns] == first for row in rows) else []

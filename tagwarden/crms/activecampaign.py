@@ -14,6 +14,7 @@ import httpx
 from tagwarden.core import payload
 from tagwarden.core.errors import NeedsSetting, Permanent, TagwardenError
 from tagwarden.core.hooks import Arrived, Event, Happened, Hook
+from tagwarden.core.names import plain
 from tagwarden.core.outcome import CrmTag, Snapshot
 from tagwarden.core.ratelimit import Limit, Said
 from tagwarden.crms import base
@@ -302,9 +303,8 @@ class Crm(base.Crm):
 
     def _loose(self, label: str) -> str | None:
         """The id of the field of that label if it is on no list, "" if it is on one, None if there is no such field."""
-        plain = label.strip().casefold()
         for row in self._all("/fields", "fields", "Look for the field"):
-            if _text(row.get("title")).strip().casefold() == plain:
+            if plain(_text(row.get("title"))) == plain(label):
                 return str(row["id"]) if row.get("relations") == [] else ""
         return None
 

@@ -23,8 +23,7 @@ class Moved:
 
 def addresses(*, connection: int, contacts: Iterable[str]) -> dict[str, str]:
     """Contacts of members → the member's address; "" for one that was merged already."""
-    rows = Contact.objects.filter(connection=connection, external_id__among=set(contacts), member__isnull=False)
-    found = rows.values_list("external_id", "member__account__email", "state")
+    found = Contact.of_members(connection, contacts).values_list("external_id", "member__account__email", "state")
     return {contact: "" if state == Contact.State.MERGED else email for contact, email, state in found}
 
 

@@ -6,6 +6,27 @@ from typing import Any, ClassVar
 
 from django.db import models
 
+from tagwarden.core.sql import Dialect
+
+
+@models.ForeignObject.register_lookup
+@models.Field.register_lookup
+class _Among(models.Lookup):
+    """`field__among=…`: `__in` for a set, which may be empty, as one parameter.
+
+    Measured: Django takes longer to write a list of a hundred parameters than the database takes to answer.
+    """
+
+    lookup_name = "among"
+
+    def get_prep_lookup(self) -> list[Any]:
+        return list(self.rhs)
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        column, params = self.process_lhs(compiler, connection)
+        dialect = Dialect(connection.vendor)
+        return dialect.among(column), (*params, dialect.values(self.rhs))
+
 
 class OfSite(models.QuerySet[Any]):
     """Rows that pages may see: always one site's."""
@@ -30,8 +51,7 @@ class Member(models.Model):
     @classmethod
     def of_contacts(cls, connection: int, contacts: Iterable[str]) -> "dict[str, Member]":
         """Contact id → its member, with account and the password that we made."""
-        rows = Contact.objects.filter(connection=connection, external_id__in=list(contacts), member__isnull=False)
-        found = rows.select_related("member__account", "member__made_password")
+        found = Contact.of_members(connection, contacts).select_related("member__account", "member__made_password")
         return {contact.external_id: contact.member for contact in found if contact.member}
 
 
@@ -81,6 +101,11 @@ class Contact(models.Model):
 
     def __str__(self) -> str:
         return self.external_id
+
+    @classmethod
+    def of_members(cls, connection: int, contacts: Iterable[str]) -> "models.QuerySet[Contact]":
+        """Those of these contacts (ids at the CRM) that belong to a member here."""
+        return cls.objects.filter(connection=connection, external_id__among=set(contacts), member__isnull=False)
 
     @property
     def name(self) -> str:

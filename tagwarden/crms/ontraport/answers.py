@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tagwarden.core.names import plain
 from tagwarden.crms import base
 
 CONTACT = "0"  # "Object type IDs"
@@ -32,8 +33,7 @@ class Field:
 
     def stored(self, shown: str) -> str:
         """The value as it is written: the option's id for its label."""
-        plain = shown.strip().casefold()
-        return next((id_ for id_, label in self.options.items() if label.strip().casefold() == plain), shown)
+        return next((id_ for id_, label in self.options.items() if plain(label) == plain(shown)), shown)
 
     def holds(self, stored: object, sent: str) -> bool:
         """Whether that is what was sent. Other kinds than text are put into another form ("Australia" into AU)."""
